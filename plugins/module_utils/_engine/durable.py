@@ -1,0 +1,56 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing files that survive a power cut: temp file, fsync, rename, fsync of the folder."""
+from __future__ import annotations
+
+import json
+import os
+
+
+def fsync_dir(path):
+    """Flush a folder's entries to disk, so that a rename in it outlives a crash."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private_dir(path):
+    """Create a folder (and missing parents) with mode 0700 from its first instant."""
+    missing = []
+    path = os.path.abspath(path)
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        os.mkdir(folder, 0o700)
+
+
+def write_private(path, data):
+    """Write bytes to ``path`` atomically and durably, mode 0600 from its first instant."""
+    temp = "%s.tmp-%d" % (path, os.getpid())
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temp, path)
+    except BaseException:
+        if os.path.exists(temp):
+            os.unlink(temp)
+        raise
+    fsync_dir(os.path.dirname(path) or ".")
+
+
+def write_json(path, data):
+    """Write plain data as JSON with :func:`write_private`."""
+    write_private(path, (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def read_json(path):
+    """Read a JSON file. Raises OSError and ValueError as the standard library does."""
+    with open(path, "rb") as stream:
+        return json.loads(stream.read().decode("utf-8"))

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a PostgreSQL server is, as whom we go there, and connecting with honest errors."""
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from ..errors import RecoveryError
+
+try:
+    import psycopg2
+    from psycopg2 import extensions
+
+    PSYCOPG2_IMPORT_ERROR = None
+except ImportError as exc:  # the module's main() reports it with what to install
+    psycopg2 = None
+    PSYCOPG2_IMPORT_ERROR = exc
+
+# One text form for every value on every server, so that digests compare (DateStyle,
+# TimeZone and friends change the text of values; jit only costs time here).
+CANONICAL_SETTINGS = (
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("jit", "off"),
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server, a role on it, and a default database.
+
+    The password never shows in ``repr``; it reaches child processes through their environment.
+    """
+
+    host: str = "localhost"
+    port: int = 5432
+    user: str = "postgres"
+    password: str = field(default="", repr=False)
+    dbname: str = "postgres"
+    sslmode: str = "prefer"
+    sslrootcert: str = ""
+
+    @classmethod
+    def from_uri(cls, uri, **overrides):
+        """Build from a libpq or SQLAlchemy URI (``postgresql+asyncpg://u:p@h:5432/db``).
+
+        :raises RecoveryError: ``usage`` when the text is no such URI; the text is not repeated.
+        """
+        plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", uri)
+        plain = re.sub(r"([?&])ssl=", r"\1sslmode=", plain)
+        try:
+            parts = extensions.parse_dsn(plain)
+        except psycopg2.Error:
+            raise RecoveryError(
+                "usage", "the PostgreSQL URI cannot be read", next_step="postgresql://user:password@host:5432/database"
+            ) from None
+        known = {key: parts[key] for key in ("host", "user", "password", "dbname", "sslmode", "sslrootcert") if key in parts}
+        if "port" in parts:
+            known["port"] = int(parts["port"])
+        known.update({key: value for key, value in overrides.items() if value})
+        return cls(**known)
+
+    def database(self, name):
+        """Return the same server and role with another default database."""
+        return replace(self, dbname=name)
+
+    def environment(self):
+        """Return libpq's environment variables for a child process (the password among them)."""
+        env = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGDATABASE": self.dbname,
+            "PGSSLMODE": self.sslmode,
+            "PGAPPNAME": "letta_ops",
+            "PGCONNECT_TIMEOUT": "10",
+        }
+        if self.password:
+            env["PGPASSWORD"] = self.password
+        if self.sslrootcert:
+            env["PGSSLROOTCERT"] = self.sslrootcert
+        return env
+
+    def __str__(self):
+        return "%s@%s:%s/%s" % (self.user, self.host, self.port, self.dbname)
+
+
+def connect(server, application_name="letta_ops", autocommit=True, canonical=False):
+    """Open a connection.
+
+    :param server: a :class:`Server`.
+    :param application_name: what ``pg_stat_activity`` shows.
+    :param autocommit: False for explicit transactions.
+    :param canonical: set :data:`CANONICAL_SETTINGS` for the session.
+    :returns: a psycopg2 connection.
+    :raises RecoveryError: ``preflight``, saying which of host, password, role or database is wrong.
+    """
+    settings = CANONICAL_SETTINGS if canonical else ()
+    try:
+        conn = psycopg2.connect(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password or None,
+            dbname=server.dbname,
+            sslmode=server.sslmode,
+            sslrootcert=server.sslrootcert or None,
+            application_name=application_name,
+            connect_timeout=10,
+            options=" ".join("-c %s=%s" % (name, value.replace(" ", "\\ ")) for name, value in settings) or None,
+        )
+    except psycopg2.OperationalError as exc:
+        raise _connect_error(server, str(exc)) from None
+    conn.autocommit = autocommit
+    return conn
+
+
+def query(server, sql, params=None):
+    """Connect, run one statement, return its rows (a list of tuples), disconnect."""
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _connect_error(server, text):
+    reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+    step = "check letta_db_host, letta_db_port and that PostgreSQL listens there"
+    if "password authentication failed" in text or "no password supplied" in text:
+        step = "check letta_db_user and letta_db_password (or the admin pair letta_db_admin_*)"
+    elif "does not exist" in text:
+        step = "check letta_db_name and letta_db_user"
+    elif "not currently accepting connections" in text or "not permitted to" in text:
+        step = "the database is fenced off; a cutover was interrupted: run the same restore again, it finishes or undoes it"
+    return RecoveryError("preflight", "cannot connect to %s: %s" % (server, reason), next_step=step)
