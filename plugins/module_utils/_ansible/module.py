@@ -1,0 +1,156 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every module of the collection shares: login options, one engine call, honest errors.
+
+A module's ``main()`` is: build an ``AnsibleModule`` from :func:`login_argument_spec` and its own
+options, then ``run(module, function)`` where ``function(module)`` returns the result as a dict.
+"""
+from __future__ import annotations
+
+import traceback
+
+from ansible.module_utils.basic import missing_required_lib
+
+from .._engine.errors import RecoveryError
+from .._engine.postgres import connection
+from .._engine.postgres.connection import Server
+from .._engine.progress import Progress
+
+# Options whose values are wiped from whatever we print, on top of Ansible's own no_log.
+_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password")
+_MASK = "********"
+
+
+def login_argument_spec(**more):
+    """Return the login options of every database module, plus ``more`` options of its own."""
+    spec = dict(
+        login_host=dict(type="str", default="localhost"),
+        login_port=dict(type="int", default=5432),
+        login_user=dict(type="str", default="postgres"),
+        login_password=dict(type="str", no_log=True, default=""),
+        login_db=dict(type="str"),
+        login_uri=dict(type="str", no_log=True),
+        ssl_mode=dict(type="str", default="prefer", choices=["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]),
+        ca_cert=dict(type="path", aliases=["ssl_rootcert"]),
+        bin_dir=dict(type="path"),
+    )
+    spec.update(more)
+    return spec
+
+
+def progress_argument_spec():
+    """Return the option through which an action plugin follows a long module."""
+    return dict(progress_file=dict(type="path"))
+
+
+def server_from_params(params, dbname=None):
+    """Build the :class:`Server` of the login options.
+
+    :param params: ``module.params``.
+    :param dbname: database to go to; else ``login_db``, else the one in ``login_uri``, else ``postgres``.
+    :raises RecoveryError: ``usage`` when ``login_uri`` cannot be read.
+    """
+    database = dbname or params.get("login_db")
+    if params.get("login_uri"):
+        server = Server.from_uri(params["login_uri"])
+        return server.database(database) if database else server
+    return Server(
+        host=params["login_host"],
+        port=params["login_port"],
+        user=params["login_user"],
+        password=params["login_password"] or "",
+        dbname=database or "postgres",
+        sslmode=params["ssl_mode"],
+        sslrootcert=params["ca_cert"] or "",
+    )
+
+
+def progress_from_params(params):
+    """Return the :class:`Progress` of option ``progress_file`` (silent when it is not set)."""
+    return Progress(params.get("progress_file"))
+
+
+def require_psycopg2(module):
+    """End the module with what to install when psycopg2 is missing."""
+    if connection.PSYCOPG2_IMPORT_ERROR is not None:
+        module.fail_json(
+            msg=missing_required_lib("psycopg2 (or psycopg2-binary)"),
+            exception=str(connection.PSYCOPG2_IMPORT_ERROR),
+            failure_class="preflight",
+            now="nothing was changed",
+            next_step="install python3-psycopg2 for the interpreter Ansible uses on this host (ansible_python_interpreter)",
+            details={},
+        )
+
+
+def run(module, function, needs_database=True):
+    """Call ``function(module)`` and end the module with its result.
+
+    :param function: takes the module, returns the result dict (``changed`` defaults to False).
+    :param needs_database: False for modules that work without psycopg2.
+
+    A :class:`RecoveryError` ends in ``fail_json`` with ``msg`` (what failed, NOW, NEXT in readable
+    lines) and the keys ``failure_class``, ``now``, ``next_step``, ``details``. Anything unforeseen
+    ends in class ``manual_help_needed`` with its traceback. Secrets are wiped from both.
+    """
+    if needs_database:
+        require_psycopg2(module)
+    try:
+        result = function(module)
+    except RecoveryError as exc:
+        module.fail_json(**failure(exc, module.params))
+    except Exception as exc:
+        error = RecoveryError(
+            "manual_help_needed",
+            "unforeseen %s: %s" % (type(exc).__name__, exc),
+            now="unknown: the step was cut short by an error nobody planned for",
+            next_step="run the same command again with -vvv and report the traceback",
+        )
+        module.fail_json(exception=scrub(traceback.format_exc(), module.params), **failure(error, module.params))
+    else:
+        result.setdefault("changed", False)
+        module.exit_json(**result)
+
+
+def failure(error, params=None):
+    """Return the ``fail_json`` arguments of a :class:`RecoveryError`, secrets wiped."""
+    data = scrub(error.as_dict(), params or {})
+    lines = ["%s: %s" % (data["failure_class"], data.pop("message"))]
+    if data["now"]:
+        lines.append("NOW: %s" % data["now"])
+    if data["next_step"]:
+        lines.append("NEXT: %s" % data["next_step"])
+    return dict(data, msg="\n".join(lines))
+
+
+def scrub(value, params):
+    """Return ``value`` (text, list or dict) without the secrets found in ``params``.
+
+    The password inside ``login_uri`` counts too: libpq may name it apart from its URI.
+    """
+    secrets = sorted(_secrets(params), key=len, reverse=True)
+    return _replace(value, secrets)
+
+
+def _secrets(params):
+    found = {str(params[name]) for name in _SECRET_OPTIONS if params.get(name)}
+    if params.get("login_uri"):
+        try:
+            found.add(Server.from_uri(params["login_uri"]).password)
+        except RecoveryError:
+            # An unreadable URI has no known password; the URI as a whole is wiped all the same.
+            found.discard("")
+    return {secret for secret in found if secret}
+
+
+def _replace(value, secrets):
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, _MASK)
+        return value
+    if isinstance(value, dict):
+        return {_replace(key, secrets): _replace(item, secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replace(item, secrets) for item in value]
+    return value
