@@ -1,0 +1,121 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading an archive into an empty database, in parallel, stopping at the first error."""
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from contextlib import closing
+
+import psycopg2
+
+from ..errors import RecoveryError
+from ..progress import Progress
+from .connection import connect
+from .sidedb import first_line
+from .tools import ToolFailed, run_tool
+
+# Made beforehand by sidedb: the extension needs more rights than the owner may have, and its
+# comment and the schema's belong to whoever made them.
+PREPARED_TYPES = ("EXTENSION", "SCHEMA")
+# For the load only: a crash of the server loses the side database, never the live one, and the
+# renames later wait for the disk as every commit does.
+SESSION_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0"
+
+
+def entries_to_load(archive):
+    """Return the ids of the table-of-contents entries to load, in the archive's order."""
+    wanted = []
+    for entry in archive.entries:
+        if entry.type in PREPARED_TYPES:
+            continue
+        if entry.type == "COMMENT" and entry.name.split(" ")[0] in PREPARED_TYPES:
+            continue
+        wanted.append(entry.id)
+    return wanted
+
+
+def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None):
+    """Run pg_restore into a prepared database.
+
+    :param server: admin :class:`Server`; :param database: name of the empty, prepared database.
+    :param archive: an opened Archive; :param owner: role that will own every object.
+    :param jobs: parallel workers (a tar archive takes one).
+    :param expected_bytes: size the database is expected to reach, for progress.
+    :raises RecoveryError: ``load_failed`` with pg_restore's own first error.
+    """
+    progress = progress or Progress(None)
+    progress.start("load", total=expected_bytes, unit="bytes")
+    target = server.database(database)
+    handle, list_file = tempfile.mkstemp(prefix="letta-toc-")
+    with os.fdopen(handle, "w") as stream:
+        stream.writelines("%d;\n" % number for number in entries_to_load(archive))
+    argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--dbname=" + database]
+    argv += ["--use-list=" + list_file]
+    if owner != server.user:
+        argv.append("--role=" + owner)
+    argv += ["--jobs=%d" % jobs] if jobs > 1 and archive.format != "tar" else []
+    watcher = _Watcher(target, progress)
+    try:
+        with watcher:
+            run_tool(argv + [archive.path], target, env={"PGOPTIONS": SESSION_OPTIONS})
+    except ToolFailed as exc:
+        raise RecoveryError(
+            "load_failed",
+            "pg_restore stopped at its first error in %s: %s" % (database, _first_error(exc.stderr)),
+            next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
+        ) from None
+    finally:
+        os.unlink(list_file)
+
+
+def _first_error(stderr):
+    lines = [line.strip() for line in (stderr or "").splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()] or lines
+    return " / ".join(errors[:2]) or "no message"
+
+
+def analyze(server, database):
+    """Gather planner statistics of a whole database."""
+    try:
+        with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    except psycopg2.Error as exc:
+        raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (database, first_line(exc))) from None
+
+
+class _Watcher:
+    """Watches a database grow while pg_restore fills it, on a connection of its own."""
+
+    def __init__(self, target, progress, interval=1.0):
+        self._target, self._progress, self._interval = target, progress, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        if self._progress.path:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _watch(self):
+        query = (
+            "SELECT pg_database_size(current_database()), coalesce("
+            "(SELECT string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_copy WHERE datname = current_database()),"
+            "(SELECT 'indexes of ' || string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_create_index"
+            " WHERE datname = current_database()), '')"
+        )
+        try:
+            with closing(connect(self._target)) as conn, conn.cursor() as cursor:
+                while not self._stop.wait(self._interval):
+                    cursor.execute(query)
+                    size, item = cursor.fetchone()
+                    self._progress.update(done=size, item=item)
+        except (psycopg2.Error, RecoveryError):
+            return  # watching is a courtesy: the load's own error is the one to report

@@ -1,0 +1,217 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases beside the live one: names, creation with everything a plain dump leaves out, removal."""
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+
+import psycopg2
+from psycopg2 import sql
+
+from ..errors import RecoveryError
+from .connection import connect
+
+NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL
+
+
+def side_name(database, purpose, run_id):
+    """Return ``<database>__<purpose>_<run id>``, shortened to PostgreSQL's 63 bytes where needed.
+
+    :param purpose: ``restore`` (the side database) or ``before`` (the old one, kept).
+    """
+    tail = "__%s_%s" % (purpose, run_id)
+    if len((database + tail).encode("utf-8")) <= NAME_LIMIT:
+        return database + tail
+    mark = "~" + hashlib.sha256(database.encode("utf-8")).hexdigest()[:6]
+    room = NAME_LIMIT - len((mark + tail).encode("utf-8"))
+    return database.encode("utf-8")[:room].decode("utf-8", "ignore") + mark + tail
+
+
+def database_oid(cursor, name):
+    """Return a database's oid, or None when it does not exist."""
+    cursor.execute("SELECT oid FROM pg_database WHERE datname = %s", (name,))
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def create_side_database(server, name, owner, facts):
+    """Create an empty database with the set-up that a plain dump does not carry.
+
+    :param server: admin :class:`Server` (its database is the maintenance database).
+    :param facts: ``database`` part of a manifest: encoding, collate, ctype, locale_provider, settings, acl,
+        comment, connection_limit, extensions, schema. Missing keys fall back to the server's defaults.
+    :returns: (oid, warnings)
+    :raises RecoveryError: ``load_failed`` naming what PostgreSQL refused.
+    """
+    warnings = []
+    try:
+        with closing(connect(server)) as conn, conn.cursor() as cursor:
+            _create(cursor, name, owner, facts, warnings)
+            oid = database_oid(cursor, name)
+            warnings += apply_database_facts(cursor, name, facts)
+        with closing(connect(server.database(name))) as conn, conn.cursor() as cursor:
+            _prepare_schemas(cursor, owner, facts)
+    except psycopg2.Error as exc:
+        raise RecoveryError(
+            "load_failed", "the side database %s could not be prepared on %s: %s" % (name, server.host, first_line(exc))
+        ) from None
+    return oid, warnings
+
+
+def _create(cursor, name, owner, facts, warnings):
+    """Create from template0; a locale this server lacks falls back to its default, said in a warning."""
+    parts = [sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))]
+    if facts.get("encoding"):
+        parts.append(sql.SQL("ENCODING {}").format(sql.Literal(facts["encoding"])))
+    locale = []
+    if facts.get("collate") and facts.get("locale_provider") in (None, "c", "libc"):
+        locale = [
+            sql.SQL("LC_COLLATE {}").format(sql.Literal(facts["collate"])),
+            sql.SQL("LC_CTYPE {}").format(sql.Literal(facts.get("ctype") or facts["collate"])),
+        ]
+    try:
+        cursor.execute(sql.SQL(" ").join(parts + locale))
+    except psycopg2.errors.DuplicateDatabase:
+        raise
+    except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue) as exc:
+        if not locale:
+            raise
+        warnings.append("locale %s of the backup is not on this server (%s): its default is used" % (facts["collate"], first_line(exc)))
+        cursor.execute(sql.SQL(" ").join(parts))
+
+
+def apply_database_facts(cursor, name, facts):
+    """Set database-level settings, grants, comment and connection limit.
+
+    :param facts: as :func:`create_side_database`.
+    :returns: warnings for settings and grants of roles that this server does not have.
+    """
+    warnings = []
+    cursor.execute("SELECT rolname FROM pg_roles")
+    roles = {row[0] for row in cursor.fetchall()}
+    database = sql.Identifier(name)
+    for item in facts.get("settings") or []:
+        if item.get("role") and item["role"] not in roles:
+            warnings.append("setting %s for role %s is left out: no such role here" % (item["name"], item["role"]))
+            continue
+        target = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(item["role"]), database) if item.get("role") else None
+        _set_parameter(cursor, target or sql.SQL("DATABASE {}").format(database), item)
+    warnings += _apply_grants(cursor, database, facts.get("acl"), roles)
+    if facts.get("comment"):
+        cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(facts["comment"])))
+    if facts.get("connection_limit") not in (None, -1):
+        cursor.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, sql.Literal(facts["connection_limit"])))
+    return warnings
+
+
+PRIVILEGES = {"C": "CREATE", "T": "TEMPORARY", "c": "CONNECT"}
+
+
+def parse_acl_item(text):
+    """Split one entry of ``pg_database.datacl`` into (role, [(privilege, grantable)]).
+
+    >>> parse_acl_item('letta=CT*c/postgres')
+    ('letta', [('CREATE', False), ('TEMPORARY', True), ('CONNECT', False)])
+
+    The role is an empty string for PUBLIC.
+    """
+    role, _equals, rest = text.rpartition("=")
+    if role.startswith('"'):
+        role = role[1:-1].replace('""', '"')
+    letters = rest.partition("/")[0]
+    found = []
+    for index, letter in enumerate(letters):
+        if letter in PRIVILEGES:
+            found.append((PRIVILEGES[letter], letters[index + 1 : index + 2] == "*"))
+    return role, found
+
+
+def _apply_grants(cursor, database, acl, roles):
+    """Make the privileges on the database those of the backup; None means PostgreSQL's default."""
+    warnings = []
+    if acl is None:
+        return warnings
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    for role, privileges in map(parse_acl_item, acl):
+        if role and role not in roles:
+            warnings.append("database privileges of role %s are left out: no such role here" % role)
+            continue
+        for privilege, grantable in privileges:
+            statement = sql.SQL("GRANT {} ON DATABASE {} TO {} {}").format(
+                sql.SQL(privilege),
+                database,
+                sql.Identifier(role) if role else sql.SQL("PUBLIC"),
+                sql.SQL("WITH GRANT OPTION" if grantable else ""),
+            )
+            cursor.execute(statement)
+    return warnings
+
+
+def _set_parameter(cursor, target, item):
+    """Set one parameter; search_path is a list of names, everything else one literal."""
+    value = sql.Literal(item["value"])
+    if item["name"] == "search_path":
+        value = sql.SQL(", ").join(sql.Identifier(part) for part in split_names(item["value"]))
+    parameter = sql.SQL(".").join(sql.Identifier(part) for part in item["name"].split("."))
+    cursor.execute(sql.SQL("ALTER {} SET {} TO {}").format(target, parameter, value))
+
+
+def split_names(text):
+    """Split a search_path value (``"$user", letta, "odd ""name"``) into its names."""
+    names, current, quoted, index = [], "", False, 0
+    while index < len(text):
+        char = text[index]
+        if char == '"' and quoted and text[index + 1 : index + 2] == '"':
+            current, index = current + '"', index + 1
+        elif char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            names, current = names + [current], ""
+        elif char.isspace() and not quoted:
+            pass
+        else:
+            current += char
+        index += 1
+    return [name for name in names + [current] if name]
+
+
+def _prepare_schemas(cursor, owner, facts):
+    """Make the schema and the extensions as Letta's init.sql does; drop ``public`` where the backup has none."""
+    schema = facts.get("schema") or "public"
+    if schema != "public":
+        cursor.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner)))
+    for extension in facts.get("extensions") or []:
+        if extension["name"] == "plpgsql":
+            continue
+        place = extension.get("schema") or schema
+        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(place)))
+        cursor.execute(
+            sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {}").format(
+                sql.Identifier(extension["name"]), sql.Identifier(place)
+            )
+        )
+    if schema != "public" and "public" not in (facts.get("schemas") or []):
+        cursor.execute("DROP SCHEMA IF EXISTS public")
+
+
+def drop_database(server, name, oid=None):
+    """Drop a database of ours, throwing out whoever is in it.
+
+    :param oid: drop only if the name still belongs to this oid, so that a database that took
+        over the name since is never touched.
+    :returns: True when something was dropped.
+    """
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        found = database_oid(cursor, name)
+        if found is None or (oid is not None and found != oid):
+            return False
+        cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    return True
+
+
+def first_line(exc):
+    """Return the first line of a database error: the reason without the statement."""
+    text = str(exc).strip()
+    return text.splitlines()[0] if text else type(exc).__name__

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The journal of one run: every step is on disk before and after it is done.
+
+``<backup root>/.runs/<run id>/journal.json``, rewritten durably at each step. After a
+crash the next run reads here what was begun, and looks at the catalog for what was done.
+"""
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import secrets
+import signal
+from contextlib import contextmanager
+
+from .. import durable, processes
+from ..errors import RecoveryError
+
+FORMAT = 1
+OPEN, PREPARED, SUCCEEDED, FAILED, ROLLED_BACK, CLOSED = "open", "prepared", "succeeded", "failed", "rolled_back", "closed"
+UNFINISHED = (OPEN, PREPARED)
+RUN_ID = re.compile(r"r-[0-9a-f]{8}")
+# Tests kill a run at a chosen step: "<step>:<begun|done>[:controller]". Nothing else sets this.
+CRASH_VARIABLE = "LETTA_OPS_CRASH_AT"
+
+
+def utc_now():
+    """Return the current time as ``2026-11-21T03:30:00.123Z``."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%S.") + "%03dZ" % (now.microsecond // 1000)
+
+
+def parse_time(text):
+    """Return the epoch seconds of a time written by :func:`utc_now` (fraction optional)."""
+    shape = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ"
+    return datetime.datetime.strptime(text, shape).replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def new_run_id():
+    """Return a fresh run id: ``r-`` and eight hexadecimal digits."""
+    return "r-" + secrets.token_hex(4)
+
+
+class Journal:
+    """One run's journal.
+
+    :param run_dir: the run's folder, named by its id.
+    """
+
+    def __init__(self, run_dir, data=None):
+        self.run_dir = run_dir
+        self.path = os.path.join(run_dir, "journal.json")
+        self.data = data if data is not None else {}
+
+    @classmethod
+    def create(cls, runs_root, run_id, **facts):
+        """Start a journal; ``facts`` are plain data about the run (target, set, mode, plan, controller)."""
+        run_dir = os.path.join(runs_root, run_id)
+        durable.make_private_dir(run_dir)
+        journal = cls(run_dir, dict(facts, format=FORMAT, run_id=run_id, status=OPEN, created_at=utc_now(), steps=[]))
+        journal.save()
+        durable.fsync_dir(runs_root)
+        return journal
+
+    @classmethod
+    def load(cls, run_dir):
+        """Read a journal.
+
+        :raises RecoveryError: ``manual_help_needed`` when it is not readable as one.
+        """
+        journal = cls(run_dir)
+        try:
+            journal.data = durable.read_json(journal.path)
+            known = journal.data["format"] == FORMAT and journal.data["run_id"] == os.path.basename(run_dir)
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise _unreadable(journal.path, type(exc).__name__) from None
+        if not known:
+            raise _unreadable(journal.path, "it is of another format or another run")
+        return journal
+
+    def save(self, **facts):
+        """Merge facts and write the journal durably."""
+        self.data.update(facts)
+        durable.write_json(self.path, self.data)
+
+    @property
+    def run_id(self):
+        """The run's id."""
+        return self.data["run_id"]
+
+    def begin(self, step, **facts):
+        """Record the intent to do a step, with the process that will do it."""
+        self._put(step, "begun", dict(facts, begun_at=utc_now(), worker=processes.identity()))
+
+    def done(self, step, **facts):
+        """Record that a step is done."""
+        self._put(step, "done", dict(facts, done_at=utc_now()))
+
+    @contextmanager
+    def step(self, name, **facts):
+        """Record a step around a block; a dict is yielded whose content is recorded with ``done``."""
+        self.begin(name, **facts)
+        result = {}
+        yield result
+        self.done(name, **result)
+
+    def state(self, step):
+        """Return ``begun``, ``done`` or None for a step."""
+        entry = self.entry(step)
+        return entry["state"] if entry else None
+
+    def entry(self, step):
+        """Return a step's record, or None."""
+        return next((item for item in self.data["steps"] if item["name"] == step), None)
+
+    def forget(self, *steps):
+        """Drop steps that were undone, so that they will be done again."""
+        self.data["steps"] = [item for item in self.data["steps"] if item["name"] not in steps]
+        self.save()
+
+    def finish(self, status, **facts):
+        """Close the run with a final status."""
+        self.save(status=status, finished_at=utc_now(), **facts)
+
+    def _put(self, step, state, facts):
+        entry = self.entry(step)
+        if entry is None:
+            entry = {"name": step}
+            self.data["steps"].append(entry)
+        entry.update(facts, state=state)
+        self.save()
+        _crash_if_asked("%s:%s" % (step, state), self.data.get("controller"))
+
+
+def list_runs(runs_root):
+    """Return the journals below a folder, oldest first; an unreadable one is skipped with its error kept.
+
+    :returns: (journals, errors)
+    """
+    journals, errors = [], []
+    for name in sorted(os.listdir(runs_root)) if os.path.isdir(runs_root) else []:
+        folder = os.path.join(runs_root, name)
+        if not RUN_ID.fullmatch(name) or not os.path.isfile(os.path.join(folder, "journal.json")):
+            continue
+        try:
+            journals.append(Journal.load(folder))
+        except RecoveryError as exc:
+            errors.append(exc)
+    return sorted(journals, key=lambda item: item.data["created_at"]), errors
+
+
+def _unreadable(path, reason):
+    return RecoveryError(
+        "manual_help_needed",
+        "the journal %s cannot be read (%s)" % (path, reason),
+        now="nothing was changed by this run; what that run did is unknown",
+        next_step="look at the databases of that run with psql -l, then move its folder away and run again",
+    )
+
+
+def _crash_if_asked(moment, controller):
+    wanted = os.environ.get(CRASH_VARIABLE, "")
+    if not wanted or not (wanted == moment or wanted == moment + ":controller"):
+        return
+    if wanted.endswith(":controller") and processes.state_of(controller) == processes.ALIVE:
+        os.kill(controller["pid"], signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

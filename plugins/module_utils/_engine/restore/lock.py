@@ -1,0 +1,117 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lock per target database, held by the controller's process of a run.
+
+A lock is a folder entry created exclusively. A holder is only passed over when its death
+is proven: on its own machine by boot id, pid namespace, pid and start time.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+
+from .. import durable, processes
+from ..errors import RecoveryError
+from .journal import utc_now
+
+
+def lock_path(runs_root, target):
+    """Return the lock file of a target (``host:port/database``), one per target."""
+    name = hashlib.sha256(target.encode("utf-8")).hexdigest()[:16]
+    return os.path.join(runs_root, "lock-%s.json" % name)
+
+
+def read_lock(runs_root, target):
+    """Return the holder's record, or None when the target is free."""
+    try:
+        return durable.read_json(lock_path(runs_root, target))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {"run_id": "unknown", "controller": {}, "since": "unknown"}
+
+
+def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
+    """Take the lock.
+
+    :param controller: identity of the process that drives the run.
+    :param operation: what it does, for whoever is refused.
+    :param proven_dead: token of a holder that the caller has proven dead from its own machine.
+    :returns: the record of the dead holder that was passed over, or None.
+    :raises RecoveryError: ``locked`` with the holder, when it lives or cannot be proven dead.
+    """
+    durable.make_private_dir(runs_root)
+    path = lock_path(runs_root, target)
+    record = {
+        "run_id": run_id,
+        "controller": controller,
+        "operation": operation,
+        "target": target,
+        "since": utc_now(),
+        "token": run_id + "@" + utc_now(),
+    }
+    dead = None
+    for _attempt in range(3):
+        temp = "%s.%s" % (path, run_id)
+        durable.write_json(temp, record)
+        try:
+            os.link(temp, path)  # fails when the lock exists: the exclusive step
+            durable.fsync_dir(runs_root)
+            return dead
+        except FileExistsError:
+            holder = read_lock(runs_root, target)
+            if holder is None:
+                continue
+            if _same(holder.get("controller"), controller) or _is_dead(holder, proven_dead):
+                dead = holder
+                _remove_if_still(path, holder)
+                continue
+            raise _locked(holder, target) from None
+        finally:
+            os.unlink(temp)
+    raise _locked(read_lock(runs_root, target) or {}, target)
+
+
+def release(runs_root, target, run_id):
+    """Give the lock back if this run holds it."""
+    holder = read_lock(runs_root, target)
+    if holder and holder.get("run_id") == run_id:
+        os.unlink(lock_path(runs_root, target))
+
+
+def _same(who, controller):
+    return bool(who) and bool(controller) and all(who.get(key) == controller.get(key) for key in ("boot", "pidns", "pid", "started"))
+
+
+def _is_dead(holder, proven_dead):
+    if proven_dead and proven_dead == holder.get("token"):
+        return True
+    return processes.state_of(holder.get("controller")) == processes.DEAD
+
+
+def _remove_if_still(path, holder):
+    """Remove a dead holder's lock unless somebody else replaced it meanwhile."""
+    grave = "%s.dead-%d" % (path, os.getpid())
+    try:
+        os.rename(path, grave)
+    except FileNotFoundError:
+        return
+    try:
+        if durable.read_json(grave).get("token") != holder.get("token") and not os.path.exists(path):
+            os.link(grave, path)  # it was a new lock: put it back
+    except ValueError:
+        pass
+    finally:
+        os.unlink(grave)
+
+
+def _locked(holder, target):
+    who = holder.get("controller") or {}
+    return RecoveryError(
+        "locked",
+        "%s is locked by %s of run %s: process %s on %s, since %s"
+        % (target, holder.get("operation", "an operation"), holder.get("run_id"), who.get("pid"), who.get("host"), holder.get("since")),
+        next_step="wait for it; if that machine is gone for good: -e letta_break_lock=%s" % holder.get("token", holder.get("run_id")),
+        details={"holder": holder},
+    )
