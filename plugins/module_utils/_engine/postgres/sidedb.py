@@ -65,21 +65,32 @@ def _create(cursor, name, owner, facts, warnings):
     parts = [sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))]
     if facts.get("encoding"):
         parts.append(sql.SQL("ENCODING {}").format(sql.Literal(facts["encoding"])))
-    locale = []
-    if facts.get("collate") and facts.get("locale_provider") in (None, "c", "libc"):
-        locale = [
-            sql.SQL("LC_COLLATE {}").format(sql.Literal(facts["collate"])),
-            sql.SQL("LC_CTYPE {}").format(sql.Literal(facts.get("ctype") or facts["collate"])),
-        ]
+    locale = _locale_clauses(facts)
     try:
         cursor.execute(sql.SQL(" ").join(parts + locale))
-    except psycopg2.errors.DuplicateDatabase:
-        raise
-    except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue) as exc:
+    except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue, psycopg2.errors.FeatureNotSupported) as exc:
         if not locale:
             raise
         warnings.append("locale %s of the backup is not on this server (%s): its default is used" % (facts["collate"], first_line(exc)))
         cursor.execute(sql.SQL(" ").join(parts))
+
+
+def _locale_clauses(facts):
+    """Return the CREATE DATABASE clauses of the backup's locale; none when it is not known."""
+    if not facts.get("collate"):
+        return []
+    clauses = [
+        sql.SQL("LC_COLLATE {}").format(sql.Literal(facts["collate"])),
+        sql.SQL("LC_CTYPE {}").format(sql.Literal(facts.get("ctype") or facts["collate"])),
+    ]
+    provider, locale = facts.get("locale_provider"), facts.get("locale")
+    if provider in ("icu", "builtin") and locale:
+        clauses.append(sql.SQL("LOCALE_PROVIDER {} {} {}").format(
+            sql.SQL(provider), sql.SQL(provider.upper() + "_LOCALE"), sql.Literal(locale)
+        ))
+    elif provider == "libc":
+        clauses.append(sql.SQL("LOCALE_PROVIDER libc"))
+    return clauses
 
 
 def apply_database_facts(cursor, name, facts):

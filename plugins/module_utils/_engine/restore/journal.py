@@ -134,6 +134,17 @@ class Journal:
         _crash_if_asked("%s:%s" % (step, state), self.data.get("controller"))
 
 
+class NoJournal(Journal):
+    """A journal that is kept nowhere, for a module that is used outside a run."""
+
+    def __init__(self):
+        super().__init__("", {"run_id": "", "steps": [], "phases": []})
+
+    def save(self, **facts):
+        """Keep the facts for the time of the call only."""
+        self.data.update(facts)
+
+
 def list_runs(runs_root):
     """Return the journals below a folder, oldest first; an unreadable one is skipped with its error kept.
 

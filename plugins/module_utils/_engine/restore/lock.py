@@ -67,10 +67,10 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
                 dead = holder
                 _remove_if_still(path, holder)
                 continue
-            raise _locked(holder, target) from None
+            raise locked_error(holder, target) from None
         finally:
             os.unlink(temp)
-    raise _locked(read_lock(runs_root, target) or {}, target)
+    raise locked_error(read_lock(runs_root, target) or {}, target)
 
 
 def release(runs_root, target, run_id):
@@ -106,7 +106,8 @@ def _remove_if_still(path, holder):
         os.unlink(grave)
 
 
-def _locked(holder, target):
+def locked_error(holder, target):
+    """Return the `locked` error that names the holder."""
     who = holder.get("controller") or {}
     return RecoveryError(
         "locked",

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a run ends: noted phase by phase, finished, or failed and put back."""
+from __future__ import annotations
+
+import os
+import time
+
+from ..errors import RecoveryError
+from . import cutover, lock, recovery
+from . import journal as journals
+from .runs import RUNS, live_untouched, services_stopped, undo_command
+
+OK, SKIPPED = "ok", "skipped"
+
+
+def note_phase(journal, name, status, seconds=None, detail="", **facts):
+    """Record how a phase went, for the report and for the expected times of later runs.
+
+    :param status: ``ok``, ``skipped`` or ``failed``; :param detail: what it did or did not do, one sentence.
+    """
+    phases = [item for item in journal.data.get("phases", []) if item["name"] != name]
+    phases.append(dict(facts, name=name, status=status, seconds=seconds, detail=detail, noted_at=journals.utc_now()))
+    journal.save(phases=phases)
+
+
+def note_services(journal, stopped):
+    """Record that Letta's servers are about to be stopped, or are up again; the time between them is the downtime."""
+    if stopped:
+        if journal.state("services.stop") is None:
+            journal.begin("services.stop")
+        return
+    journal.done("services.stop")
+    journal.done("services.start")
+
+
+def downtime(journal):
+    """Return the downtime in seconds: from stopping to started, or the time of the fence where no service was managed."""
+    stop, start = journal.entry("services.stop"), journal.entry("services.start")
+    if stop and start and start["state"] == "done":
+        return round(journals.parse_time(start["done_at"]) - journals.parse_time(stop["begun_at"]), 3)
+    exchange = journal.entry("cutover.exchange") or {}
+    return exchange.get("fenced_seconds")
+
+
+def finish(server, root, journal, phases):
+    """End a run well: final status, undo line and its date, lock given back, expired databases dropped.
+
+    :param phases: the phases this invocation did; without ``cutover`` the run stays prepared for a later one.
+    :returns: {"status", "downtime_seconds", "undo", "dropped", "phases"}
+    """
+    data = journal.data
+    runs_root = os.path.join(root, RUNS)
+    if "verify" not in phases:
+        journal.save(status=journals.PREPARED, prepared=True)
+        lock.release(runs_root, data["target"], journal.run_id)
+        return {"status": "prepared", "downtime_seconds": None, "undo": {}, "dropped": [], "phases": data["phases"]}
+    until = time.time() + data["keep_previous_seconds"]
+    undo = {}
+    if data.get("previous"):
+        undo = {"command": undo_command(journal.run_id), "valid_until": stamp(until)}
+    elif data.get("safety_set"):
+        undo = {"command": undo_by_set(data["safety_set"]), "valid_until": stamp(until)}
+    seconds = downtime(journal)
+    journal.finish(journals.SUCCEEDED, downtime_seconds=seconds, undo=undo, valid_until=stamp(until))
+    dropped = recovery.sweep(server, runs_root, data["target"], time.time())
+    lock.release(runs_root, data["target"], journal.run_id)
+    return {"status": "succeeded", "downtime_seconds": seconds, "undo": undo, "dropped": dropped, "phases": data["phases"]}
+
+
+def undo_by_set(set_id):
+    """Return the line that takes an in-place restore back: restoring its safety set."""
+    return "ansible-playbook playbooks/restore-full.yml -e letta_restore_mode=in_place -e letta_backup_id=%s" % set_id
+
+
+def stamp(epoch):
+    """Return epoch seconds as the journal writes times, without the fraction."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+def fail(server, root, journal, failure, restore_safety=None):
+    """End a run that failed: put the old database back if it was exchanged, open it, tell what is true now.
+
+    :param failure: {"failure_class", "message", "next_step"} of the step that failed.
+    :param restore_safety: function that brings the safety set back (in-place mode only).
+    :returns: {"status", "failure_class", "now", "next_step", "services_stopped", "downtime_seconds", "phases"}
+    """
+    data = journal.data
+    failure_class = failure.get("failure_class") or "manual_help_needed"
+    status, next_step = journals.FAILED, failure.get("next_step", "")
+    outcome = recovery.recover(server, journal)
+    if outcome == recovery.SWAPPED:
+        now, failure_class = _put_back(server, journal)
+        status = journals.ROLLED_BACK if failure_class == "swap_rolled_back" else journals.FAILED
+    elif data.get("removed"):
+        now, failure_class = restore_safety(journal) if restore_safety else (_no_live(journal), "manual_help_needed")
+        status = journals.ROLLED_BACK if failure_class == "swap_rolled_back" else journals.FAILED
+    elif outcome == recovery.STAGED and failure_class in ("swap_rolled_back", "preflight", "cancelled"):
+        status = journals.PREPARED
+        now = "%s; side database %s is proven and kept: the next run starts at the cutover" % (live_untouched(journal), data["names"]["side"])
+    else:
+        now = failure.get("now") or live_untouched(journal)
+    journal.finish(status, failure=dict(failure, failure_class=failure_class, now=now))
+    lock.release(os.path.join(root, RUNS), data["target"], journal.run_id)
+    return {
+        "status": "rolled_back" if status == journals.ROLLED_BACK else "failed",
+        "failure_class": failure_class,
+        "now": now,
+        "next_step": next_step,
+        "services_stopped": services_stopped(journal),
+        "downtime_seconds": downtime(journal),
+        "phases": data["phases"],
+    }
+
+
+def _put_back(server, journal):
+    """Exchange the databases back after a cutover that did not hold. Returns (what is true now, failure class)."""
+    names = journal.data["names"]
+    previous = journal.data.get("previous")
+    back = {"live": names["live"], "previous": names["previous"] if previous else None, "undone": names["side"]}
+    try:
+        cutover.swap_back(server, journal, back, session_timeout=5, terminate=True)
+    except RecoveryError as exc:
+        return "%s; putting the old database back failed: %s" % (exc.now, exc.message), "manual_help_needed"
+    if not previous:
+        return "there was no live database before: the restored one is kept as %s" % names["side"], "swap_rolled_back"
+    return "swapped back: %s is the old database again, the restored one is kept as %s" % (names["live"], names["side"]), "swap_rolled_back"
+
+
+def _no_live(journal):
+    return "the live database was dropped for an in-place restore; its content is in set %s" % journal.data.get("safety_set")
+

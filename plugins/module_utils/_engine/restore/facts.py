@@ -1,0 +1,107 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, gathered from its journal in the words of the report."""
+from __future__ import annotations
+
+from .journal import utc_now
+from .phases import PHASES
+
+
+def of_plan(begun, playbook, check):
+    """Return the report's facts of a run that only made a plan (check mode, or nothing to do).
+
+    :param begun: what :func:`restore.runs.begin` returned.
+    """
+    unchanged = begun["plan"]["kind"] == "unchanged"
+    status = "planned" if check else "succeeded"
+    facts = _frame(begun, playbook, status)
+    facts["phases"] = [{"name": "assess", "status": "ok", "seconds": None, "detail": begun["plan"].get("why", "")}]
+    if unchanged:
+        facts["now"] = "the live database is this very set already: every table was proven equal again, nothing was changed"
+    return facts
+
+
+def of_run(journal, ending, playbook, failure=None):
+    """Return the report's facts of a run that ended.
+
+    :param ending: what :func:`restore.endings.finish`, :func:`restore.endings.fail` or :func:`restore.rollback.finish` returned.
+    :param failure: the failure of the step that failed (failure_class, message, now, next_step, details), or None.
+    """
+    data = journal.data
+    begun = dict(data["facts"], plan=data["plan"], run_id=data["run_id"])
+    facts = _frame(begun, playbook, ending["status"])
+    proof = journal.entry("stage.prove") or {}
+    facts.update(
+        started_at=data["created_at"],
+        finished_at=data.get("finished_at") or utc_now(),
+        phases=_in_order(ending.get("phases") or data.get("phases", [])),
+        downtime_seconds=ending.get("downtime_seconds"),
+        tables=proof.get("tables", []),
+        checks=list(proof.get("findings", [])) + _checks(data.get("phases", [])),
+        undo=ending.get("undo") or {},
+        warnings=list(data["plan"].get("warnings", [])) + list(proof.get("warnings", [])),
+        dropped=ending.get("dropped", []),
+    )
+    if ending.get("now"):
+        facts["now"] = ending["now"]
+    if failure:
+        details = failure.get("details") or {}
+        facts.update(
+            failure_class=ending.get("failure_class") or failure["failure_class"],
+            message=failure["message"],
+            now=ending.get("now") or failure.get("now", ""),
+            next_step=ending.get("next_step") or failure.get("next_step", ""),
+            tables=facts["tables"] or details.get("tables", []),
+            checks=facts["checks"] + list(details.get("findings", [])),
+        )
+    return facts
+
+
+def of_refusal(failure, playbook, host, database):
+    """Return the report's facts of a run that was refused before it had a journal."""
+    return {
+        "run_id": "",
+        "playbook": playbook,
+        "status": "failed",
+        "failure_class": failure["failure_class"],
+        "message": failure["message"],
+        "now": failure.get("now", ""),
+        "next_step": failure.get("next_step", ""),
+        "backup": {"id": None, "rejected": (failure.get("details") or {}).get("rejected", [])},
+        "target": {"host": host, "database": database, "alembic_revision": None},
+        "phases": [{"name": "assess", "status": "failed", "seconds": None, "detail": failure["message"]}],
+        "started_at": utc_now(),
+        "finished_at": utc_now(),
+    }
+
+
+def _frame(begun, playbook, status):
+    return {
+        "run_id": begun["run_id"],
+        "playbook": playbook,
+        "status": status,
+        "failure_class": "ok",
+        "backup": begun["backup"],
+        "target": begun["target"],
+        "host": begun["target"]["host"],
+        "plan": begun["plan"],
+        "phases": [],
+        "downtime_seconds": None,
+        "tables": [],
+        "checks": [],
+        "reconciled": [],
+        "redis": {"dropped": None, "kept": None},
+        "undo": {},
+        "warnings": list(begun["plan"].get("warnings", [])),
+        "started_at": utc_now(),
+        "finished_at": utc_now(),
+    }
+
+
+def _in_order(phases):
+    return sorted(phases, key=lambda item: PHASES.index(item["name"]) if item["name"] in PHASES else len(PHASES))
+
+
+def _checks(phases):
+    return [check for phase in phases for check in phase.get("checks", [])]

@@ -1,0 +1,230 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a full restore: one pure function decides, check mode and the real run both show it."""
+from __future__ import annotations
+
+from ..errors import RecoveryError
+from ..letta import releases
+from ..letta import secrets as letta_secrets
+from ..progress import human_bytes
+
+HEADROOM = 1.2  # the side database needs room for its WAL and for sorting indexes
+
+
+def make_plan(manifest, target, options, window=None, history=(), unchanged=False):
+    """Decide what a restore would do, or refuse with the reason.
+
+    :param manifest: of the chosen set. :param target: of :func:`restore.target.inspect_target`.
+    :param options: host, database, mode (``swap``|``in_place``), letta_version, encryption_key, keep_previous_seconds,
+        stops [names], service_manager, run_id, verified_at, why, rejected.
+    :param window: of :func:`restore.target.loss_window`; :param history: seconds per phase of earlier runs.
+    :param unchanged: True when live was proven equal to the set already.
+    :returns: the plan, plain data (docs/architecture.md).
+    :raises RecoveryError: ``preflight``, ``schema`` or ``key_mismatch``.
+    """
+    live = target["live"]
+    _check_key(manifest, options)
+    schema = _schema_verdict(manifest, target, options)
+    _check_server(manifest, target)
+    _check_role(target, options)
+    disk = _check_disk(manifest, target, options)
+    kind = "unchanged" if unchanged else ("replace" if live else "fresh")
+    expected = _expected(history)
+    plan = {
+        "run_id": options.get("run_id", ""),
+        "set_id": manifest["id"],
+        "taken_at": manifest["taken_at"],
+        "verified_at": options.get("verified_at"),
+        "why": options.get("why", ""),
+        "rejected": options.get("rejected", []),
+        "host": options["host"],
+        "database": options["database"],
+        "kind": kind,
+        "mode": options["mode"],
+        "window": _window(window),
+        "schema": schema,
+        "disk": disk,
+        "stops": options.get("stops", []) if options.get("service_manager") != "none" else [],
+        "service_manager": options.get("service_manager"),
+        "expected_seconds": expected.get("total"),
+        "expected_downtime_seconds": expected.get("downtime"),
+        "keep_previous_seconds": options.get("keep_previous_seconds"),
+        "undo": "" if kind != "replace" else options.get("undo", ""),
+        "rows": sum(table["rows"] for table in manifest["tables"].values()),
+        "tables": len(manifest["tables"]),
+        "warnings": [],
+    }
+    plan["steps"] = _steps(plan, expected)
+    plan["warnings"] = _warnings(plan, manifest, target)
+    return plan
+
+
+def _check_key(manifest, options):
+    saved, key = manifest.get("encryption_key"), options.get("encryption_key")
+    if saved and key and not letta_secrets.matches(key, saved):
+        raise RecoveryError(
+            "key_mismatch",
+            "letta_encryption_key is not the key that %s was taken under" % manifest["id"],
+            next_step="give the LETTA_ENCRYPTION_KEY of the time of the backup; agents with secrets answer 400 under another key",
+        )
+
+
+def _schema_verdict(manifest, target, options):
+    revisions = manifest["letta"]["alembic_revisions"]
+    live = target["live"]
+    version = options.get("letta_version")
+    if version:
+        wanted = releases.head_of(version)
+        if wanted is None:
+            raise RecoveryError("usage", "Letta %s is not a release this collection knows" % version, next_step="check letta_version")
+    else:
+        wanted = live["revisions"][0] if live and len(live["revisions"]) == 1 else (revisions[0] if revisions else None)
+    comparison = releases.compare(revisions, wanted)
+    schema = {
+        "verdict": comparison.verdict,
+        "from_revision": ", ".join(revisions or []) or None,
+        "from_release": releases.release_range_of(comparison.revision) if comparison.revision else None,
+        "to_revision": wanted,
+        "to_release": releases.release_range_of(wanted) if wanted else None,
+        "migrations": len(comparison.between),
+    }
+    if schema["verdict"] != "equal":
+        raise _schema_error(manifest["id"], schema)
+    return schema
+
+
+def _schema_error(set_id, schema):
+    texts = {
+        "older": "is older than the release that will run: %d migrations lie between %s and %s, and this version runs none"
+        % (schema["migrations"], schema["from_revision"], schema["to_revision"]),
+        "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back" % (schema["from_revision"], schema["to_revision"]),
+        "unknown": "has the Alembic revision %s, which no Letta release up to 0.16.8 has" % schema["from_revision"],
+        "two_heads": "has more than one Alembic revision: %s" % schema["from_revision"],
+        "empty": "has an empty alembic_version table: its schema cannot be told",
+        "missing": "has no alembic_version table: it is not a whole Letta database",
+    }
+    steps = {
+        "older": "restore it with -e letta_version=%s, start that release on it, then upgrade" % (schema["from_release"] or "<its release>").split("–")[-1],
+        "newer": "-e letta_version=%s and install that release, or choose another set" % (schema["from_release"] or "<its release>").split("–")[-1],
+    }
+    return RecoveryError(
+        "schema",
+        "the schema of %s %s" % (set_id, texts.get(schema["verdict"], schema["verdict"])),
+        next_step=steps.get(schema["verdict"], "choose another set: ansible-playbook playbooks/catalog.yml"),
+        details={"schema": schema},
+    )
+
+
+def _check_server(manifest, target):
+    if target["standby"]:
+        raise RecoveryError("preflight", "the server is a read replica (in recovery)", next_step="point letta_db_host at the primary")
+    dumped, here = manifest["postgresql"].get("server_version_num") or 0, target["server_version_num"]
+    if dumped // 10000 > here // 10000:
+        raise RecoveryError(
+            "schema",
+            "the dump was taken from PostgreSQL %d, this server is %s: PostgreSQL restores forward only" % (dumped // 10000, target["server_version"]),
+            next_step="restore into PostgreSQL %d or newer" % (dumped // 10000),
+        )
+    for extension in manifest["database"].get("extensions") or []:
+        name = extension["name"]
+        if name == "plpgsql":
+            continue
+        found = target["extensions"].get(name)
+        if found is None:
+            raise RecoveryError(
+                "schema",
+                "extension %s is not installed on the server, the backup needs it" % name,
+                next_step="install it (Debian: postgresql-%d-pgvector) and run again" % (here // 10000),
+            )
+        if not found["trusted"] and not target["role"]["superuser"]:
+            raise RecoveryError(
+                "preflight",
+                "role %s may not create extension %s (it is not trusted on this server)" % (target["role"]["name"], name),
+                next_step="set letta_db_admin_user to a superuser, or mark the extension trusted in its control file",
+            )
+
+
+def _check_role(target, options):
+    role, live = target["role"], target["live"]
+    grant = None
+    if not target["owner_exists"]:
+        reason, grant = "Letta's role %s does not exist on the server" % target["owner"], "CREATE ROLE %s LOGIN PASSWORD '…'" % target["owner"]
+    elif not (role["superuser"] or role["createdb"]):
+        reason, grant = "role %s may not create databases" % role["name"], "ALTER ROLE %s CREATEDB" % role["name"]
+    elif not role["may_set_owner"]:
+        reason, grant = (
+            "role %s may not give a database to %s" % (role["name"], target["owner"]),
+            "GRANT %s TO %s" % (target["owner"], role["name"]),
+        )
+    elif live and not live["may_rename"]:
+        reason, grant = (
+            "role %s may not rename %s, which belongs to %s" % (role["name"], options["database"], live["owner"]),
+            "GRANT %s TO %s" % (live["owner"], role["name"]),
+        )
+    if grant:
+        raise RecoveryError("preflight", reason, next_step="as a superuser: %s; or set letta_db_admin_user" % grant)
+
+
+def _check_disk(manifest, target, options):
+    need = int((manifest["database"].get("size_bytes") or 0) * HEADROOM)
+    free = target["free_bytes"]
+    if options["mode"] == "in_place" and target["live"]:
+        need = max(0, need - (target["live"]["size_bytes"] or 0))
+    if free is not None and need > free:
+        raise RecoveryError(
+            "preflight",
+            "the disk of %s has %s free, the side database needs %s" % (options["host"], human_bytes(free), human_bytes(need)),
+            next_step="free room there, or -e letta_restore_mode=in_place (takes a safety dump, longer downtime)",
+        )
+    return {"need_bytes": need, "free_bytes": free}
+
+
+def _window(window):
+    if not window:
+        return {"seconds": None, "messages": None, "agents": [], "agents_count": None}
+    return window
+
+
+def _expected(history):
+    """Return expected seconds from the last five like runs: {"total", "downtime", <phase>}; empty without history."""
+    result = {}
+    for name in {key for run in history for key in run}:
+        values = sorted(run[name] for run in history if run.get(name) is not None)
+        if values:
+            result[name] = values[len(values) // 2]
+    return result
+
+
+def _steps(plan, expected):
+    if plan["kind"] == "unchanged":
+        return []
+    side = "load %d tables, %d rows into a side database, analyse, prove" % (plan["tables"], plan["rows"])
+    cut = "rename %s away and the side database in, in one transaction" % plan["database"]
+    details = {
+        "stage": side,
+        "migrate": "nothing to do: same schema revision",
+        "validate": "integrity, ids, references, sequences, vectors",
+        "reconcile": "count work that was running; nothing is changed",
+        "cutover": cut if plan["kind"] == "replace" else "rename the side database to %s" % plan["database"],
+        "verify": "read back through the database%s" % (" and the API" if plan["stops"] else ""),
+    }
+    if plan["mode"] == "in_place" and plan["kind"] == "replace":
+        details["stage"] = "stop, take a safety dump, drop %s, then %s" % (plan["database"], side)
+        details["cutover"] = "rename the loaded database to %s" % plan["database"]
+    return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
+
+
+def _warnings(plan, manifest, target):
+    warnings = []
+    if plan["disk"]["free_bytes"] is None:
+        warnings.append("free disk space is unknown: the server's data folder is not visible from here")
+    if plan["window"]["seconds"] is not None and plan["window"]["seconds"] < -60:
+        warnings.append("the backup is from the future by this server's clock: check the clocks")
+    if plan["service_manager"] == "none" and plan["kind"] == "replace":
+        warnings.append("letta_service_manager is none: stop Letta's servers yourself, the cutover is refused while they are connected")
+    if manifest.get("encryption_key") is None and manifest["kind"] != "adopted":
+        warnings.append("the backup records no encryption key: that its secrets can be read is not proven")
+    if manifest["kind"] == "adopted":
+        warnings.append("the set was adopted: its digests were computed from the dump itself, not from the database it came from")
+    return warnings

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is there where the restore will go: server, role, live database, disk."""
+from __future__ import annotations
+
+import os
+from contextlib import closing
+
+import psycopg2
+
+from ..errors import RecoveryError
+from ..postgres.connection import connect
+from ..postgres.sidedb import first_line
+
+
+def inspect_target(server, database, owner=""):
+    """Look at a server and at the database a restore would replace; changes nothing.
+
+    :param server: admin :class:`Server`, its database is the maintenance database.
+    :param owner: Letta's role, or empty for the live database's owner.
+    :returns: plain data:
+        ``server_version_num``, ``server_version``, ``system_identifier``, ``standby``,
+        ``role`` {name, superuser, createdb, may_set_owner}, ``owner``, ``owner_exists``,
+        ``extensions`` {name: {version, trusted}} available on the server,
+        ``databases`` {name: oid}, ``free_bytes`` (None when the data folder is not on this host),
+        ``live`` None or {oid, owner, fenced, size_bytes, schema, revisions, tables}.
+    :raises RecoveryError: ``preflight`` when the server cannot be reached.
+    """
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        facts = _server_facts(cursor)
+        facts["databases"] = _pairs(cursor, "SELECT datname, oid::bigint FROM pg_database WHERE NOT datistemplate")
+        facts["live"] = _live_facts(cursor, database)
+        facts["owner"] = owner or (facts["live"] or {}).get("owner") or server.user
+        facts["role"], facts["owner_exists"] = _role_facts(cursor, facts["owner"])
+        facts["free_bytes"] = _free_bytes(cursor)
+    if facts["live"] and not facts["live"]["fenced"]:
+        facts["live"].update(_live_contents(server.database(database)))
+    return facts
+
+
+def _pairs(cursor, statement, params=None):
+    cursor.execute(statement, params)
+    return dict(cursor.fetchall())
+
+
+def _server_facts(cursor):
+    cursor.execute(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),"
+        " now()::text, extract(epoch FROM now())::float"
+    )
+    number, text, standby, _now, epoch = cursor.fetchone()
+    facts = {"server_version_num": number, "server_version": text.split(" ")[0], "standby": standby, "now": epoch}
+    facts["system_identifier"] = _system_identifier(cursor)
+    cursor.execute(
+        "SELECT e.name, e.default_version, coalesce(bool_or(v.trusted), false) FROM pg_available_extensions e"
+        " LEFT JOIN pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version GROUP BY 1, 2"
+    )
+    facts["extensions"] = {name: {"version": version, "trusted": trusted} for name, version, trusted in cursor.fetchall()}
+    return facts
+
+
+def _system_identifier(cursor):
+    try:
+        cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
+        return cursor.fetchone()[0]
+    except psycopg2.errors.InsufficientPrivilege:
+        return None
+
+
+def _role_facts(cursor, owner):
+    cursor.execute("SELECT rolname, rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user")
+    name, superuser, createdb = cursor.fetchone()
+    cursor.execute("SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = %s", (owner,))
+    row = cursor.fetchone()
+    return {"name": name, "superuser": superuser, "createdb": createdb, "may_set_owner": bool(row and row[0])}, row is not None
+
+
+def _live_facts(cursor, database):
+    cursor.execute(
+        "SELECT oid::bigint, pg_get_userbyid(datdba), NOT datallowconn, pg_has_role(current_user, datdba, 'MEMBER')"
+        " FROM pg_database WHERE datname = %s",
+        (database,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    live = dict(zip(("oid", "owner", "fenced", "may_rename"), row), size_bytes=None, schema=None, revisions=[])
+    try:
+        cursor.execute("SELECT pg_database_size(%s)", (database,))
+        live["size_bytes"] = cursor.fetchone()[0]
+    except psycopg2.errors.InsufficientPrivilege:
+        live["size_bytes"] = None
+    return live
+
+
+def _live_contents(server):
+    """Return schema and Alembic revisions of the live database; an empty database has neither."""
+    try:
+        with closing(connect(server)) as conn, conn.cursor() as cursor:
+            cursor.execute(
+                "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relname = 'alembic_version' AND c.relkind = 'r'"
+            )
+            row = cursor.fetchone()
+            if row is None:
+                return {"schema": None, "revisions": []}
+            schema = row[0]
+            cursor.execute('SELECT version_num FROM "%s".alembic_version' % schema.replace('"', '""'))
+            return {"schema": schema, "revisions": [row[0] for row in cursor.fetchall()]}
+    except psycopg2.Error as exc:
+        raise RecoveryError(
+            "preflight",
+            "the live database %s cannot be read as %s: %s" % (server.dbname, server.user, first_line(exc)),
+            next_step="give letta_db_admin_user a role that may read it",
+        ) from None
+
+
+def _free_bytes(cursor):
+    """Return free bytes where the server keeps its data, or None when that folder is not visible from here."""
+    try:
+        cursor.execute("SELECT current_setting('data_directory')")
+        folder = cursor.fetchone()[0]
+        stat = os.statvfs(folder)
+    except (psycopg2.errors.InsufficientPrivilege, OSError):
+        return None
+    return stat.f_bavail * stat.f_frsize
+
+
+def loss_window(server, database, schema, taken_at):
+    """Return what the live database has that a backup of ``taken_at`` lacks.
+
+    :param taken_at: ISO time in UTC.
+    :returns: {"seconds", "messages", "agents": [names, at most ten], "agents_count"}; counts are None when unknown.
+    """
+    window = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
+    with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM now() - %s::timestamptz)::float", (taken_at,))
+        window["seconds"] = cursor.fetchone()[0]
+        if schema is None:
+            return window
+        place = '"%s".' % schema.replace('"', '""')
+        try:
+            cursor.execute("SELECT count(*) FROM " + place + "messages WHERE created_at > %s", (taken_at,))
+            window["messages"] = cursor.fetchone()[0]
+            cursor.execute("SELECT name FROM " + place + "agents WHERE created_at > %s ORDER BY created_at", (taken_at,))
+            names = [row[0] or "(no name)" for row in cursor.fetchall()]
+        except psycopg2.errors.UndefinedTable:
+            return window
+    window.update(agents=names[:10], agents_count=len(names))
+    return window

@@ -1,0 +1,300 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore_run
+short_description: Begin, note, finish or fail a run of a full restore or of its rollback
+version_added: 0.1.0
+description:
+  - Keeps the run that strings the other modules together - its lock, its journal on the database host, its plan, and its end.
+  - V(begun) looks at the server, puts right what an interrupted run left, chooses and checks a set, makes the plan and opens the
+    journal. In check mode it does the same without writing anything.
+  - V(failed) puts the old database back when it was exchanged already, opens it when it was closed, and tells what is true now.
+options:
+  state:
+    description: What to do with the run.
+    type: str
+    choices: [begun, noted, finished, failed]
+    required: true
+  operation:
+    description: Whether it is a restore or the taking back of one.
+    type: str
+    choices: [restore, rollback]
+    default: restore
+  backup_root:
+    description: Folder of the backup sets on this host. Journals and locks live in its C(.runs).
+    type: path
+    required: true
+  host:
+    description: Name of the target host, as plans and reports show it.
+    type: str
+    required: true
+  database:
+    description: The live database.
+    type: str
+    required: true
+  owner:
+    description: Letta's role. Defaults to the owner of the live database.
+    type: str
+  backup_id:
+    description: Id of the set to restore, or V(latest).
+    type: str
+    default: latest
+  backup_max_age:
+    description: Never choose a set older than this (C(36h), C(2d)).
+    type: str
+  mode:
+    description: Beside the live database and exchanged, or in its place after a safety dump.
+    type: str
+    choices: [swap, in_place]
+    default: swap
+  letta_version:
+    description: The release that will run after the restore. Defaults to what the live database's revision says.
+    type: str
+  encryption_key:
+    description: Letta's encryption key, compared with the set's fingerprint.
+    type: str
+  keep_previous:
+    description: Seconds for which the old database is kept.
+    type: int
+    default: 604800
+  service_manager:
+    description: How Letta's servers are stopped and started, for the plan.
+    type: str
+    default: none
+  servers:
+    description: Names of Letta's servers, for the plan.
+    type: list
+    elements: str
+    default: []
+  run_tags:
+    description: C(ansible_run_tags); a selection that would skip a needed phase is refused.
+    type: list
+    elements: str
+    default: [all]
+  skip_tags:
+    description: C(ansible_skip_tags).
+    type: list
+    elements: str
+    default: []
+  force:
+    description: Restore even when the live database is proven to be the set already.
+    type: bool
+    default: false
+  restore_id:
+    description: The run to take back, or V(latest).
+    type: str
+    default: latest
+  controller:
+    description: Identity of the process that drives the run. Filled in by the action plugin of this module.
+    type: dict
+    default: {}
+  proven_dead:
+    description: Token of a lock whose holder is known to be dead.
+    type: str
+    default: ""
+  run_dir:
+    description: Folder of the run's journal, for every state but V(begun).
+    type: path
+  notes:
+    description: Phases that are over, each with C(name), C(status), C(seconds), C(detail) and C(checks), for V(noted) and V(finished).
+    type: list
+    elements: dict
+    default: []
+  services:
+    description: V(stopping) before the servers are stopped, V(started) when they are up again.
+    type: str
+    choices: [stopping, started]
+  failure:
+    description: Result of the task that failed, for V(failed).
+    type: dict
+  playbook:
+    description: Name of the playbook, for the report.
+    type: str
+    default: restore-full.yml
+extends_documentation_fragment:
+  - letta_ops.recovery.login
+attributes:
+  check_mode:
+    description: Makes the plan and writes nothing.
+    support: full
+  diff_mode:
+    description: Has nothing to compare with.
+    support: none
+author: The letta_ops.recovery founders (@letta-ops)
+"""
+
+EXAMPLES = r"""
+- name: Make the plan of a restore
+  letta_ops.recovery.restore_run:
+    state: begun
+    backup_root: /var/backups/letta
+    host: db1
+    database: letta
+  check_mode: true
+"""
+
+RETURN = r"""
+run:
+  description: What was begun - C(run_id), C(run_dir), C(plan), C(phases), C(names), C(set_dir), C(staged), C(swapped), C(services_stopped).
+  type: dict
+  returned: when O(state=begun)
+report:
+  description: The facts of the run in the words of report.json.
+  type: dict
+  returned: when the run ended or only a plan was made
+ending:
+  description: How the run ended - C(status), C(now), C(next_step), C(services_stopped), C(downtime_seconds), C(undo).
+  type: dict
+  returned: when O(state=finished) or O(state=failed)
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import login_argument_spec, run, server_from_params
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, facts, in_place, phases, rollback, runs
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
+
+
+def _options(module):
+    p = module.params
+    return runs.RunOptions(
+        root=p["backup_root"],
+        host=p["host"],
+        database=p["database"],
+        owner=p["owner"] or "",
+        backup_id=p["backup_id"] or "latest",
+        max_age=p["backup_max_age"] or "",
+        phases=phases.selected_phases(p["run_tags"], p["skip_tags"]),
+        mode=p["mode"],
+        letta_version=p["letta_version"] or "",
+        encryption_key=p["encryption_key"] or "",
+        keep_previous_seconds=p["keep_previous"],
+        service_manager=p["service_manager"],
+        stops=tuple(p["servers"]),
+        bin_dir=p["bin_dir"] or "",
+        force=p["force"],
+        controller=p["controller"],
+        proven_dead=p["proven_dead"],
+        check=module.check_mode,
+    )
+
+
+def begin(module):
+    params, options = module.params, _options(module)
+    server = server_from_params(params)
+    if params["operation"] == "rollback":
+        begun = rollback.begin(server, options, params["restore_id"])
+    else:
+        begun = runs.begin(server, options)
+    result = {"run": begun, "changed": False}
+    if module.check_mode or begun["plan"]["kind"] == "unchanged":
+        result["report"] = facts.of_plan(begun, params["playbook"], module.check_mode)
+    return result
+
+
+def note(module, journal):
+    params = module.params
+    if params["services"]:
+        endings.note_services(journal, params["services"] == "stopping")
+    for item in params["notes"]:
+        extra = {key: value for key, value in item.items() if key not in ("name", "status", "seconds", "detail")}
+        endings.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
+    return {"changed": False}
+
+
+def finish(module, journal):
+    params = module.params
+    note(module, journal)
+    server = server_from_params(params)
+    if params["operation"] == "rollback":
+        ending = rollback.finish(params["backup_root"], journal)
+    else:
+        ending = endings.finish(server, params["backup_root"], journal, phases.selected_phases(params["run_tags"], params["skip_tags"]))
+    return {"changed": False, "ending": ending, "report": facts.of_run(journal, ending, params["playbook"])}
+
+
+def fail(module, journal):
+    params = module.params
+    failure = _failure(params["failure"] or {})
+    note(module, journal)
+    server = server_from_params(params)
+
+    def restore_safety(of_run):
+        return in_place.bring_back(server, params["backup_root"], of_run, params["bin_dir"] or "")
+
+    if params["operation"] == "rollback":
+        ending = rollback.fail(server, params["backup_root"], journal, failure)
+    else:
+        ending = endings.fail(server, params["backup_root"], journal, failure, restore_safety)
+    return {"changed": True, "ending": ending, "report": facts.of_run(journal, ending, params["playbook"], failure)}
+
+
+def _failure(result):
+    """Return the failure of a task's result; one that is not ours (a syntax error, a lost connection) gets its message."""
+    message = str(result.get("msg", "a task failed without a message"))
+    prefix = "%s: " % result.get("failure_class", "")
+    first = message.split("\nNOW: ")[0]
+    return {
+        "failure_class": result.get("failure_class") or "manual_help_needed",
+        "message": first[len(prefix):] if result.get("failure_class") and first.startswith(prefix) else first,
+        "now": result.get("now", ""),
+        "next_step": result.get("next_step", ""),
+        "details": result.get("details") or {},
+    }
+
+
+def act(module):
+    params = module.params
+    if params["state"] == "begun":
+        return begin(module)
+    if not params["run_dir"]:
+        if params["state"] == "failed":  # refused before there was a journal
+            failure = _failure(params["failure"] or {})
+            ending = dict(failure, status="failed", services_stopped=False, downtime_seconds=None)
+            report = facts.of_refusal(failure, params["playbook"], params["host"], params["database"])
+            return {"changed": False, "ending": ending, "report": report}
+        raise RecoveryError("usage", "state %s needs run_dir" % params["state"], next_step="pass run.run_dir of the begun run")
+    if module.check_mode:
+        return {"changed": False}
+    journal = Journal.load(params["run_dir"])
+    return {"noted": note, "finished": finish, "failed": fail}[params["state"]](module, journal)
+
+
+def main():
+    spec = login_argument_spec(
+        state=dict(type="str", choices=["begun", "noted", "finished", "failed"], required=True),
+        operation=dict(type="str", choices=["restore", "rollback"], default="restore"),
+        backup_root=dict(type="path", required=True),
+        host=dict(type="str", required=True),
+        database=dict(type="str", required=True),
+        owner=dict(type="str"),
+        backup_id=dict(type="str", default="latest"),
+        backup_max_age=dict(type="str"),
+        mode=dict(type="str", choices=["swap", "in_place"], default="swap"),
+        letta_version=dict(type="str"),
+        encryption_key=dict(type="str", no_log=True),
+        keep_previous=dict(type="int", default=604800),
+        service_manager=dict(type="str", default="none"),
+        servers=dict(type="list", elements="str", default=[]),
+        run_tags=dict(type="list", elements="str", default=["all"]),
+        skip_tags=dict(type="list", elements="str", default=[]),
+        force=dict(type="bool", default=False),
+        restore_id=dict(type="str", default="latest"),
+        controller=dict(type="dict", default={}),
+        proven_dead=dict(type="str", default=""),
+        run_dir=dict(type="path"),
+        notes=dict(type="list", elements="dict", default=[]),
+        services=dict(type="str", choices=["stopping", "started"]),
+        failure=dict(type="dict"),
+        playbook=dict(type="str", default="restore-full.yml"),
+    )
+    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), act)
+
+
+if __name__ == "__main__":
+    main()
