@@ -150,7 +150,7 @@ class _Work:
         progress.start("digest", total, "bytes")
 
     def _split(self, row, columns, piece):
-        schema, name, dummy, dummy, size, pages = row
+        schema, name, dummy_kind, dummy_oid, size, pages = row
         label = "%s.%s" % (schema, name)
         count = min(-(-size // piece), pages) if piece and size > piece else 1
         if count <= 1:
@@ -254,3 +254,13 @@ def _digest_error(server, exc):
     if isinstance(exc, psycopg2.errors.InsufficientPrivilege):
         step = "GRANT pg_read_all_data TO %s, or use the owner of the tables" % server.user
     return RecoveryError("preflight", "cannot digest the tables of %s: %s" % (server, reason), next_step=step)
+
+
+def digest_archive(archive, tools, groups=None, progress=None):
+    """Digest every table of an archive from its own text, without a server; equal to :func:`digest_database` of its source.
+
+    See :mod:`archive_digest`, which is imported late: a database's digest needs none of it.
+    """
+    from .archive_digest import digest_archive as digest
+
+    return digest(archive, tools, groups, progress)
