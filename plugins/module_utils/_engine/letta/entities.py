@@ -74,9 +74,33 @@ TABLES = frozenset(ID_PREFIXES) | {VERSION_TABLE}
 
 # Rows that several agents may refer to; never to be removed or replaced for the sake of one.
 SHARED_TABLES = frozenset(
-    "archival_passages archives block block_history blocks_tags file_contents files identities identities_blocks jobs llm_batch_job "
-    "mcp_oauth mcp_server mcp_tools organizations passage_tags prompts provider_models providers sandbox_configs "
-    "sandbox_environment_variables source_passages sources tools users".split()
+    (
+        "archival_passages",
+        "archives",
+        "block",
+        "block_history",
+        "blocks_tags",
+        "file_contents",
+        "files",
+        "identities",
+        "identities_blocks",
+        "jobs",
+        "llm_batch_job",
+        "mcp_oauth",
+        "mcp_server",
+        "mcp_tools",
+        "organizations",
+        "passage_tags",
+        "prompts",
+        "provider_models",
+        "providers",
+        "sandbox_configs",
+        "sandbox_environment_variables",
+        "source_passages",
+        "sources",
+        "tools",
+        "users",
+    )
 )
 
 # What starting a server does to a database by itself: it rewrites rows of these (base tools,
