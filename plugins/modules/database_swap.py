@@ -114,7 +114,7 @@ def exchange(module):
     names = _names(params, journal)
     if module.check_mode:
         return {"changed": True, "names": names}
-    server = server_from_params(params)
+    server = server_from_params(params, params["login_db"] or "postgres")
     how = {"session_timeout": params["session_timeout"], "terminate": params["terminate_sessions"]}
     if params["state"] == "removed":
         if not params["safety_set"]:

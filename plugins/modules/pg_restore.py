@@ -108,10 +108,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 
 def restore(module):
     params = module.params
-    server = server_from_params(params)
+    server = server_from_params(params, params["login_db"] or "postgres")
     manifest = manifests.load(params["src"])
     if module.check_mode:
-        return {"changed": True, "database": params["database"], "warnings": [], "rows": sum(t["rows"] for t in manifest["tables"].values())}
+        return {"changed": True, "database": params["database"], "warnings": []}
     options = stage.StageOptions(
         set_dir=params["src"],
         database=params["database"],
@@ -121,7 +121,8 @@ def restore(module):
     )
     journal = Journal.load(params["run_dir"]) if params["run_dir"] else NoJournal()
     result = stage.stage_set(server, manifest, options, journal, progress_from_params(params))
-    endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), "%d tables loaded and proven" % len(result["tables"]))
+    detail = "%d tables loaded and proven" % len(result["tables"])
+    endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), detail)
     findings = result.pop("findings")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(result, changed=True, checks=[item.as_dict() for item in findings], peak_memory_bytes=peak)

@@ -186,11 +186,9 @@ def _options(module):
 
 def begin(module):
     params, options = module.params, _options(module)
-    server = server_from_params(params)
-    if params["operation"] == "rollback":
-        begun = rollback.begin(server, options, params["restore_id"])
-    else:
-        begun = runs.begin(server, options)
+    server = server_from_params(params, params["login_db"] or "postgres")
+    taking_back = params["operation"] == "rollback"
+    begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options)
     result = {"run": begun, "changed": False}
     if module.check_mode or begun["plan"]["kind"] == "unchanged":
         result["report"] = facts.of_plan(begun, params["playbook"], module.check_mode)
@@ -210,7 +208,7 @@ def note(module, journal):
 def finish(module, journal):
     params = module.params
     note(module, journal)
-    server = server_from_params(params)
+    server = server_from_params(params, params["login_db"] or "postgres")
     if params["operation"] == "rollback":
         ending = rollback.finish(params["backup_root"], journal)
     else:
@@ -222,7 +220,7 @@ def fail(module, journal):
     params = module.params
     failure = _failure(params["failure"] or {})
     note(module, journal)
-    server = server_from_params(params)
+    server = server_from_params(params, params["login_db"] or "postgres")
 
     def restore_safety(of_run):
         return in_place.bring_back(server, params["backup_root"], of_run, params["bin_dir"] or "")
@@ -238,10 +236,10 @@ def _failure(result):
     """Return the failure of a task's result; one that is not ours (a syntax error, a lost connection) gets its message."""
     message = str(result.get("msg", "a task failed without a message"))
     prefix = "%s: " % result.get("failure_class", "")
-    first = message.split("\nNOW: ")[0]
+    first = message.partition("\nNOW: ")[0]
     return {
         "failure_class": result.get("failure_class") or "manual_help_needed",
-        "message": first[len(prefix):] if result.get("failure_class") and first.startswith(prefix) else first,
+        "message": first.partition(prefix)[2] if result.get("failure_class") and first.startswith(prefix) else first,
         "now": result.get("now", ""),
         "next_step": result.get("next_step", ""),
         "details": result.get("details") or {},

@@ -98,7 +98,8 @@ def fail(server, root, journal, failure, restore_safety=None):
         status = journals.ROLLED_BACK if failure_class == "swap_rolled_back" else journals.FAILED
     elif outcome == recovery.STAGED and failure_class in ("swap_rolled_back", "preflight", "cancelled"):
         status = journals.PREPARED
-        now = "%s; side database %s is proven and kept: the next run starts at the cutover" % (live_untouched(journal), data["names"]["side"])
+        kept = "side database %s is proven and kept: the next run starts at the cutover" % data["names"]["side"]
+        now = "%s; %s" % (live_untouched(journal), kept)
     else:
         now = failure.get("now") or live_untouched(journal)
     journal.finish(status, failure=dict(failure, failure_class=failure_class, now=now))

@@ -56,7 +56,7 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
         "warnings": [],
     }
     plan["steps"] = _steps(plan, expected)
-    plan["warnings"] = _warnings(plan, manifest, target)
+    plan["warnings"] = _warnings(plan, manifest)
     return plan
 
 
@@ -98,15 +98,17 @@ def _schema_error(set_id, schema):
     texts = {
         "older": "is older than the release that will run: %d migrations lie between %s and %s, and this version runs none"
         % (schema["migrations"], schema["from_revision"], schema["to_revision"]),
-        "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back" % (schema["from_revision"], schema["to_revision"]),
+        "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back"
+        % (schema["from_revision"], schema["to_revision"]),
         "unknown": "has the Alembic revision %s, which no Letta release up to 0.16.8 has" % schema["from_revision"],
         "two_heads": "has more than one Alembic revision: %s" % schema["from_revision"],
         "empty": "has an empty alembic_version table: its schema cannot be told",
         "missing": "has no alembic_version table: it is not a whole Letta database",
     }
+    release = (schema["from_release"] or "<its release>").split("–")[-1]
     steps = {
-        "older": "restore it with -e letta_version=%s, start that release on it, then upgrade" % (schema["from_release"] or "<its release>").split("–")[-1],
-        "newer": "-e letta_version=%s and install that release, or choose another set" % (schema["from_release"] or "<its release>").split("–")[-1],
+        "older": "restore it with -e letta_version=%s, start that release on it, then upgrade" % release,
+        "newer": "-e letta_version=%s and install that release, or choose another set" % release,
     }
     return RecoveryError(
         "schema",
@@ -123,7 +125,8 @@ def _check_server(manifest, target):
     if dumped // 10000 > here // 10000:
         raise RecoveryError(
             "schema",
-            "the dump was taken from PostgreSQL %d, this server is %s: PostgreSQL restores forward only" % (dumped // 10000, target["server_version"]),
+            "the dump was taken from PostgreSQL %d, this server is %s: PostgreSQL restores forward only"
+            % (dumped // 10000, target["server_version"]),
             next_step="restore into PostgreSQL %d or newer" % (dumped // 10000),
         )
     for extension in manifest["database"].get("extensions") or []:
@@ -149,7 +152,8 @@ def _check_role(target, options):
     role, live = target["role"], target["live"]
     grant = None
     if not target["owner_exists"]:
-        reason, grant = "Letta's role %s does not exist on the server" % target["owner"], "CREATE ROLE %s LOGIN PASSWORD '…'" % target["owner"]
+        reason = "Letta's role %s does not exist on the server" % target["owner"]
+        grant = "CREATE ROLE %s LOGIN PASSWORD '…'" % target["owner"]
     elif not (role["superuser"] or role["createdb"]):
         reason, grant = "role %s may not create databases" % role["name"], "ALTER ROLE %s CREATEDB" % role["name"]
     elif not role["may_set_owner"]:
@@ -215,7 +219,7 @@ def _steps(plan, expected):
     return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
 
 
-def _warnings(plan, manifest, target):
+def _warnings(plan, manifest):
     warnings = []
     if plan["disk"]["free_bytes"] is None:
         warnings.append("free disk space is unknown: the server's data folder is not visible from here")

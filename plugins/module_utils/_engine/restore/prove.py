@@ -17,7 +17,8 @@ from ..progress import Progress
 # Table-of-contents types and the catalog query that must count as many after the load.
 _OBJECTS = {
     "INDEX": "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = ANY(%s) AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))",
+    " WHERE n.nspname = ANY(%s)"
+    " AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))",
     "CONSTRAINT": "SELECT count(*) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace"
     " WHERE n.nspname = ANY(%s) AND k.contype IN ('p', 'u', 'x') AND k.conrelid <> 0",
     "FK CONSTRAINT": "SELECT count(*) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace"

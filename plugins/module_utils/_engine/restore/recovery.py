@@ -60,7 +60,8 @@ def recover(server, journal):
 def went_back(server, journal):
     """Tell whether a rollback's exchange happened: the old database is live again, the restored one put aside."""
     previous = (journal.data.get("previous") or {}).get("oid")
-    return bool(journal.data.get("rolling_back")) and previous is not None and previous == cutover.oid_of(server, journal.data["names"]["live"])
+    live = cutover.oid_of(server, journal.data["names"]["live"])
+    return bool(journal.data.get("rolling_back")) and previous is not None and previous == live
 
 
 def finish_rollback(journal):

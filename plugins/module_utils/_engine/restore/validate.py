@@ -4,6 +4,8 @@
 """All checks of a Letta database, read-only: the frame first, then the data in it."""
 from __future__ import annotations
 
+from functools import partial
+
 from ..findings import FAIL, PASS, Finding
 from ..postgres.connection import psycopg2
 from ..progress import Progress
@@ -47,7 +49,7 @@ def validate_database(server, expected_revision=None, role=None, progress=None):
             ("sequence.computed", lambda: structure.check_sequences(context)),
             ("vectors.computed", lambda: structure.check_vectors(context)),
         ]
-        steps += [(probe.checks[0].id, lambda probe=probe: run_probe(context, probe)) for probe in DATA_PROBES]
+        steps += [(probe.checks[0].id, partial(run_probe, context, probe)) for probe in DATA_PROBES]
         return _run(steps, progress)
 
 

@@ -1,0 +1,281 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Live progress of a long module: start it detached, watch it, print a line now and then, return its own result.
+
+Ansible says nothing while a module runs. :class:`LiveProgress` is mixed into an action plugin of the module's name::
+
+    class ActionModule(LiveProgress, ActionBase):
+        display = Display()
+        connection_errors = (AnsibleConnectionFailure,)
+
+The module must have an option ``progress_file`` (see :class:`Progress`) and must not return keys named ``started``, ``finished``,
+``ansible_job_id`` or ``results_file``: Ansible's own job control uses them. It runs in its own session on the host: when the
+controller dies or the line drops, it goes on, and its own journal tells the next run what it did.
+"""
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+
+from .._engine.progress import format_line
+
+DEFAULT_TIMEOUT = 24 * 3600
+FIRST_POLL, LONGEST_POLL, POLL_GROWTH = 0.5, 2.0, 1.3
+# Ansible's job control looks at its clock every five seconds and then needs one more to kill.
+GRACE = 30
+# How long the line to a host may be gone before the task gives up watching.
+OUTAGE = 300
+JOB_KEYS = frozenset(("ansible_job_id", "started", "finished", "results_file"))
+_RUNNING_KEYS = JOB_KEYS | {"failed", "changed"}
+_SEPARATOR = "--letta-job--"
+_MAX_ITEM = 60
+
+
+class LiveProgress:
+    """Mixin for an Ansible action plugin; see the text above."""
+
+    display = None
+    connection_errors = ()
+    timeout_class = "manual_help_needed"
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the module's result as if it had run in the foreground.
+
+        Task variables read: ``letta_task_timeout`` (seconds, default 24 h), ``_letta_progress_note`` (text behind each line).
+        """
+        task_vars = task_vars or {}
+        if self._task.async_val:
+            return _refusal("task %s watches its own work: leave async and poll away" % self._task.action, "remove async and poll from the task")
+        result = super().run(tmp, task_vars)
+        timeout, complaint = self._timeout(task_vars)
+        if complaint:
+            return dict(result, **complaint)
+        if self._task.check_mode:
+            return dict(result, **self._execute_module(task_vars=task_vars))
+        return dict(result, **_Watch(self, task_vars, timeout).outcome())
+
+    def _timeout(self, task_vars):
+        """Return (seconds, None) or (None, refusal)."""
+        raw = self._templar.template(task_vars.get("letta_task_timeout", DEFAULT_TIMEOUT))
+        try:
+            seconds = int(raw)
+        except (TypeError, ValueError):
+            seconds = 0
+        if seconds < 1:
+            return None, _refusal("letta_task_timeout must be a number of seconds above 0, not %r" % (raw,), "-e letta_task_timeout=86400")
+        return seconds, None
+
+
+class _Watch:
+    """One detached run of a module, from its start to its cleaned-up end."""
+
+    def __init__(self, action, task_vars, timeout):
+        self.action = action
+        self.task_vars = task_vars
+        self.timeout = timeout
+        self.shell = action._connection._shell
+        self.host = str(task_vars.get("inventory_hostname") or "host")
+        self.note = str(action._templar.template(task_vars.get("_letta_progress_note") or ""))
+        self.printer = ProgressPrinter(action.display, self.host, self.note, silent=bool(action._task.no_log))
+        self.given = action._task.args.get("progress_file")
+        # The host's async folder belongs to whoever the module runs as, so the module can write there also under become.
+        async_dir = action.get_shell_option("async_dir", default="~/.ansible_async")
+        self.progress_file = self.given or self.shell.join_path(async_dir, "progress-%s.json" % secrets.token_hex(8))
+        self.job_file = None
+        self.job = ""
+        self.tmpdir = None
+        self.over = False
+
+    def outcome(self):
+        """Return the module's result without any trace of job control."""
+        started = self._start()
+        if "ansible_job_id" not in started:
+            self.over = True
+            return self._tidy(started)
+        self.job, self.job_file = str(started["ansible_job_id"]), str(started["results_file"])
+        if not self.given:
+            self.progress_file = self.shell.join_path(self.job_file.rsplit("/", 1)[0], self.progress_file.rsplit("/", 1)[-1])
+        try:
+            result = self._follow()
+            facts = started.get("ansible_facts")
+            return self._tidy(dict({"ansible_facts": facts} if facts else {}, **result))
+        finally:
+            # A job that still runs needs its files; Ansible's job control removes its own folder when it ends.
+            if self.over:
+                self._clean_up()
+
+    def _start(self):
+        action = self.action
+        if not action._connection._shell.tmpdir:
+            action._make_tmp_path()
+        self.tmpdir = action._connection._shell.tmpdir
+        args = dict(action._task.args, progress_file=self.progress_file)
+        try:
+            action._task.async_val = self.timeout
+            return action._execute_module(module_args=args, task_vars=self.task_vars, wrap_async=True)
+        finally:
+            # Left set, Ansible would start to poll for us after this plugin returns.
+            action._task.async_val = 0
+
+    def _follow(self):
+        """Watch until the job is over; returns its result, or a failure told in our own words."""
+        begun, pause, lost_since = time.monotonic(), FIRST_POLL, None
+        while True:
+            time.sleep(pause)
+            pause = min(pause * POLL_GROWTH, LONGEST_POLL)
+            try:
+                alive, progress, job = self._look()
+                lost_since = None
+            except self.action.connection_errors as error:
+                lost_since = lost_since or time.monotonic()
+                self._line_lost(lost_since, error)
+                continue
+            if job is not None and not _is_running(job):
+                self.over = True
+                return self._fetch(job)
+            if alive is False:
+                self.over = True
+                return self._vanished()
+            self.printer.show(progress, time.monotonic() - begun)
+            if time.monotonic() - begun > self.timeout + GRACE:
+                return self._too_long()
+
+    def _look(self):
+        """Return (alive: True|False|None for unknown, progress text, job dict or None) with one remote command.
+
+        Whether the job lives is asked before its file is read: a job that ends in between has written its result by then.
+        """
+        quote = self.shell.quote
+        # The job's processes carry "<random id> <limit>" in their command line; the brackets keep this shell from finding itself.
+        stem = self.job.split(".", 1)[0]
+        pattern = "[%s]%s %d " % (stem[:1], stem[1:], self.timeout)
+        command = "pgrep -f %s >/dev/null 2>&1; echo $?; cat %s 2>/dev/null; echo; echo %s; cat %s 2>/dev/null || true" % (
+            quote(pattern), quote(self.progress_file), _SEPARATOR, quote(self.job_file))
+        out = self.action._low_level_execute_command(command).get("stdout") or ""
+        head, found, job_text = out.partition(_SEPARATOR)
+        if not found:
+            return None, "", None
+        match = re.search(r"^(\d+)\s*$", head, re.MULTILINE)
+        code = int(match.group(1)) if match else 127
+        progress = head[match.end():] if match else ""
+        try:
+            job = json.loads(job_text)
+        except ValueError:
+            job = None
+        return {0: True, 1: False}.get(code), progress, job if isinstance(job, dict) else None
+
+    def _fetch(self, job):
+        """Return the finished job's result through Ansible's own reader, which also treats warnings and deprecations."""
+        if "child_pid" in job and job.get("msg") == "Timeout exceeded":
+            return self._too_long()
+        if job.get("failed") and "cmd" in job and "data" in job and str(job.get("msg", "")).startswith("Traceback"):
+            return self._no_answer(job)
+        folder, name = self.job_file.rsplit("/", 1)
+        return self.action._execute_module(
+            module_name="ansible.legacy.async_status", module_args={"jid": name, "_async_dir": folder, "mode": "status"}, task_vars=self.task_vars)
+
+    def _tidy(self, result):
+        clean = {key: value for key, value in result.items() if key not in JOB_KEYS}
+        module_args = (clean.get("invocation") or {}).get("module_args")
+        if isinstance(module_args, dict) and "progress_file" in module_args:
+            module_args["progress_file"] = self.given
+        return clean
+
+    def _clean_up(self):
+        """Remove job file, progress file and the module's own folder; a failure here must not cost the result."""
+        doomed = [self.job_file] + ([] if self.given else [self.progress_file])
+        try:
+            self.action._low_level_execute_command("rm -f %s" % " ".join(self.shell.quote(path) for path in doomed))
+            self.action._cleanup_remote_tmp = True
+            self.action._remove_tmp_path(self.tmpdir)
+        except self.action.connection_errors as error:
+            self.action.display.warning("[%s] temporary files of a finished task stay behind: %s" % (self.host, error))
+
+    def _line_lost(self, since, error):
+        if time.monotonic() - since > OUTAGE:
+            raise error
+        self.printer.say("[%s] connection lost; the work goes on there, trying again" % self.host)
+
+    def _too_long(self):
+        return _failure(
+            self.action.timeout_class, "%s on %s was stopped after %d s (letta_task_timeout)" % (self.action._task.action, self.host, self.timeout),
+            "the work on the host was killed; its journal holds the last step done", "run again with -e letta_task_timeout=<more seconds>")
+
+    def _vanished(self):
+        return _failure(
+            self.action.timeout_class, "%s on %s is gone without a result: the host restarted or the process was killed" % (
+                self.action._task.action, self.host),
+            "nothing of it runs any more; its journal holds the last step done", "run the same playbook again: it goes on or undoes")
+
+    def _no_answer(self, job):
+        said = str(job.get("stderr") or job.get("data") or "").strip()
+        failure = _failure(
+            self.action.timeout_class, "%s on %s ended without an answer: killed, out of memory, or crashed" % (self.action._task.action, self.host),
+            "nothing of it runs any more; its journal holds the last step done", "run the same playbook again: it goes on or undoes")
+        return dict(failure, module_stderr=said[-4000:])
+
+
+class ProgressPrinter:
+    """Prints the progress of one host: when it changed, and less often the longer it takes.
+
+    :param display: Ansible's Display, or anything with ``display(text)``.
+    """
+
+    def __init__(self, display, host, note="", silent=False, clock=time.monotonic):
+        self.display = display
+        self.host = host
+        self.note = note
+        self.silent = silent
+        self._clock = clock
+        self._last_line = None
+        self._last_time = clock()
+
+    def show(self, text, elapsed):
+        """Print one line for the progress file's ``text``, if it says something new and the last line is old enough."""
+        if self.silent or self._clock() - self._last_time < interval(elapsed):
+            return
+        state = read_state(text)
+        if state:
+            self.say(format_line(self.host, state, self.note))
+
+    def say(self, line):
+        """Print a line unless it is the one just printed."""
+        if self.silent or line == self._last_line:
+            return
+        self._last_line, self._last_time = line, self._clock()
+        self.display.display(line)
+
+
+def interval(elapsed):
+    """Return the seconds between two lines of a task that has run for ``elapsed`` seconds."""
+    return 2 if elapsed < 60 else 10 if elapsed < 600 else 30
+
+
+def read_state(text):
+    """Return the state in a progress file's text, made safe to print; None when there is none (a torn file is none)."""
+    try:
+        raw = json.loads(text)
+        state = {key: max(float(raw.get(key) or 0), 0) for key in ("started", "at")}
+        state.update({key: max(int(raw.get(key) or 0), 0) for key in ("done", "total")})
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return None
+    # Names come from the host: whatever could steer a terminal is dropped.
+    for key in ("phase", "unit", "item"):
+        state[key] = "".join(c for c in str(raw.get(key) or "") if c.isprintable())[:_MAX_ITEM]
+    return state
+
+
+def _is_running(job):
+    return bool(job.get("started")) and not job.get("finished") and not job.get("failed") and set(job) <= _RUNNING_KEYS
+
+
+def _refusal(message, next_step):
+    return _failure("usage", message, "nothing was started", next_step)
+
+
+def _failure(failure_class, message, now, next_step):
+    text = "%s: %s\nNOW: %s\nNEXT: %s" % (failure_class, message, now, next_step)
+    return {"failed": True, "msg": text, "failure_class": failure_class, "now": now, "next_step": next_step, "details": {}}
