@@ -141,7 +141,8 @@ def _compare_one(revision, target):
     here, there = position(revision), position(target)
     if here is None or there is None:
         strange = revision if here is None else target
-        return Comparison(UNKNOWN, revision, target, (), "revision %s belongs to no Letta release up to %s" % (strange, known_versions()[-1]))
+        detail = "revision %s belongs to no Letta release up to %s" % (strange, known_versions()[-1])
+        return Comparison(UNKNOWN, revision, target, (), detail)
     low, high = sorted((here, there))
     between = tuple(entry[0] for entry in CHAIN[low:high])
     verdict = OLDER if here < there else NEWER

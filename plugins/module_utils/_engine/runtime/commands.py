@@ -72,7 +72,7 @@ class Command:
         :raises RecoveryError: ``preflight`` when it cannot be started at all.
         """
         self.close()
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             process = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True

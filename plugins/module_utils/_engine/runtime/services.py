@@ -102,7 +102,7 @@ class _Service:
     def started(self, was, changed):
         if changed:
             self.start()
-        health = self.await_health() if self.api else None
+        health = self.await_health(self.api) if self.api else None
         if changed and not self.api:
             self.await_running()
         return self.result(changed, was, self.state(), health)
@@ -138,7 +138,7 @@ class _Service:
         outcome = self.commands["stop"].run(self.options.stop_timeout)
         while True:
             says_running = self.status_says_running()
-            answers = bool(self.api) and self.api.answers()
+            answers = self.api is not None and self.api.answers()
             if not says_running and not answers:
                 return
             if time.monotonic() >= deadline:
@@ -149,7 +149,7 @@ class _Service:
         if says_running:
             reason = "the status command %s still says it runs" % self.commands["status"]
         else:
-            reason = "the status command says stopped, yet something still answers at %s" % self.api.url
+            reason = "the status command says stopped, yet something still answers at %s" % self.options.api_url
         return RecoveryError(
             "preflight",
             "the service will not stop: %s, %s s after %s (%s)%s"
@@ -169,16 +169,16 @@ class _Service:
     def foreign_answer(self):
         return RecoveryError(
             "preflight",
-            "the status command %s says stopped, yet something answers at %s" % (self.commands["status"], self.api.url),
+            "the status command %s says stopped, yet something answers at %s" % (self.commands["status"], self.options.api_url),
             next_step="look for a second instance at that address, or correct letta_service_status or letta_api_url",
         )
 
-    def await_health(self):
+    def await_health(self, api):
         deadline = self.began + self.options.start_timeout
         watch = _Watch()
         while True:
             left = deadline - time.monotonic()
-            health = self.api.health(timeout=max(1, min(self.api.timeout, left)))
+            health = api.health(timeout=max(1, min(api.timeout, left)))
             if health.ok or left <= 0:
                 break
             if self.managed and watch.is_gone(self.status_says_running()):
