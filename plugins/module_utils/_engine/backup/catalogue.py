@@ -1,0 +1,245 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in the store: the list of sets, and choosing one with the reasons against the others."""
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Optional
+
+from .. import durable
+from ..errors import RecoveryError
+from . import manifest as manifests
+from . import store
+
+CLOCK_SKEW = timedelta(minutes=5)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True)
+class SetInfo:
+    """One folder of the store, as the catalogue shows it. ``usable`` False comes with ``reason`` and ``problem``."""
+
+    id: str
+    path: str
+    usable: bool = False
+    reason: str = ""
+    problem: str = ""
+    kind: str = ""
+    taken_at: datetime = _EPOCH
+    age_seconds: int = 0
+    size_bytes: int = 0
+    database: str = ""
+    letta_version: Optional[str] = None
+    release_range: Optional[str] = None
+    alembic_revisions: tuple = ()
+    agents: int = 0
+    valid_until: Optional[datetime] = None
+    verified_at: Optional[str] = None
+    verified_depth: Optional[str] = None
+    verified_status: Optional[str] = None
+    warnings: tuple = field(default_factory=tuple)
+
+    @property
+    def order(self):
+        """The order of sets in time: by the server's clock at the snapshot, then by id."""
+        return (self.taken_at, self.id)
+
+    @property
+    def good(self):
+        """Usable, and not known to be damaged."""
+        return self.usable and self.verified_status != "fail"
+
+    def as_dict(self):
+        """Return plain data for results and reports; moments as text."""
+        data = dict(self.__dict__, alembic_revisions=list(self.alembic_revisions), warnings=list(self.warnings), good=self.good)
+        data["taken_at"] = manifests.stamp(self.taken_at) if self.taken_at != _EPOCH else None
+        data["valid_until"] = manifests.stamp(self.valid_until) if self.valid_until else None
+        return data
+
+
+def list_sets(root, now=None):
+    """Return every set of the store, newest first, the ones that cannot be used (with their reason) among them.
+
+    :param root: the store. Hidden folders and files are no sets; other folders count when they look like one.
+    :param now: aware datetime, for ages; the host's clock by default.
+    :raises RecoveryError: ``preflight`` when the store cannot be read.
+    """
+    store.check_root(root)
+    now = now or datetime.now(timezone.utc)
+    infos = []
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        if name.startswith(".") or not os.path.isdir(path):
+            continue
+        if name.startswith("lb-") or os.path.lexists(os.path.join(path, manifests.MANIFEST)):
+            infos.append(read_set(root, name, now))
+    return sorted(infos, key=lambda info: info.order, reverse=True)
+
+
+def read_set(root, name, now):
+    """Return the :class:`SetInfo` of one folder; a bad manifest makes it unusable, not an error."""
+    path = os.path.join(root, name)
+    try:
+        manifest = manifests.load(path)
+        facts = _facts(manifest, now)
+    except RecoveryError as exc:
+        return _unusable(name, path, now, exc.details["reason"], exc.details["problem"])
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        return _unusable(name, path, now, "manifest.json lacks or misstates %s" % exc, "incomplete")
+    note = _note(root, manifest)
+    warnings = facts.pop("warnings")
+    return SetInfo(
+        id=name,
+        path=path,
+        usable=True,
+        verified_at=note.get("verified_at"),
+        verified_depth=note.get("depth"),
+        verified_status=note.get("status"),
+        warnings=tuple(warnings),
+        **facts
+    )
+
+
+def _unusable(name, path, now, reason, problem):
+    # The name alone tells when it was taken: enough to show the set at its place among the others.
+    taken_at = datetime.strptime(name[3:19], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) if manifests.ID.match(name) else _EPOCH
+    age = int((now - taken_at).total_seconds()) if taken_at != _EPOCH else 0
+    return SetInfo(id=name, path=path, reason=reason, problem=problem, taken_at=taken_at, age_seconds=age)
+
+
+def _facts(manifest, now):
+    taken_at = manifests.parse_stamp(manifest["taken_at"])
+    until = manifest.get("valid_until")
+    warnings = list(manifest.get("warnings", ()))
+    if taken_at > now + CLOCK_SKEW:
+        warnings.append("taken at %s, which is in the future here: a clock is wrong" % manifest["taken_at"])
+    return dict(
+        kind=manifest["kind"],
+        taken_at=taken_at,
+        age_seconds=int((now - taken_at).total_seconds()),
+        size_bytes=sum(entry["size"] for entry in manifest["files"]),
+        database=manifest["database"]["name"],
+        letta_version=manifest["letta"].get("version"),
+        release_range=manifest["letta"].get("release_range"),
+        alembic_revisions=tuple(manifest["letta"]["alembic_revisions"]),
+        agents=len(manifest.get("agents") or {}),
+        valid_until=manifests.parse_stamp(until) if until else None,
+        warnings=warnings,
+    )
+
+
+def _note(root, manifest):
+    try:
+        note = durable.read_json(os.path.join(root, store.CATALOG, manifest["id"] + ".json"))
+    except (OSError, ValueError):
+        return {}  # a lost note only means: not known to be verified
+    return note if isinstance(note, dict) and note.get("manifest_checksum") == manifest["checksum"] else {}
+
+
+def note_verified(root, manifest, findings, depth, status, now=None):
+    """Keep the outcome of a verification beside the sets, for the catalogue. Returns the note."""
+    note = {
+        "id": manifest["id"],
+        "manifest_checksum": manifest["checksum"],
+        "verified_at": manifests.stamp(now or datetime.now(timezone.utc)),
+        "depth": depth,
+        "status": status,
+        "findings": [finding.as_dict() for finding in findings],
+    }
+    durable.make_private_dir(os.path.join(root, store.CATALOG))
+    durable.write_json(os.path.join(root, store.CATALOG, manifest["id"] + ".json"), note)
+    return note
+
+
+def parse_age(value):
+    """Return seconds of ``90``, ``"90s"``, ``"36h"``, ``"2d"`` (None stays None). :raises RecoveryError: ``usage``."""
+    if value in (None, ""):
+        return None
+    match = re.match(r"^(\d+)\s*([smhdw]?)$", str(value).strip())
+    if not match:
+        raise RecoveryError("usage", "%r is no age" % (value,), next_step="write it as 36h, 2d or 90m")
+    return int(match.group(1)) * _AGE_UNITS[match.group(2) or "s"]
+
+
+def choose(root, wanted="latest", max_age=None, now=None, check=None):
+    """Choose the set to restore.
+
+    :param wanted: a set id, or ``latest``: the newest good set that is no safety copy.
+    :param max_age: seconds, or text such as ``36h``; ``latest`` never falls back to an older one.
+    :param check: function taking a :class:`SetInfo`, returning a reason against it or None (checksums, for example).
+    :returns: ``(SetInfo, rejected)``, rejected being ``[{"id", "reason"}]`` of the newer sets that were passed over.
+    :raises RecoveryError: ``no_usable_backup`` (with ``details.rejected``), or ``backup_corrupt`` for a bad set asked for by id.
+    """
+    now = now or datetime.now(timezone.utc)
+    infos = list_sets(root, now)
+    if wanted != "latest":
+        return _choose_by_id(root, infos, wanted, check), []
+    limit = parse_age(max_age)
+    rejected = []
+    for info in infos:
+        if info.kind == "safety":
+            continue
+        reason = _reason_against(info, check)
+        if reason is None and limit is not None and info.age_seconds > limit:
+            reason = "older than letta_backup_max_age (%s)" % max_age
+        if reason is None:
+            return info, rejected
+        rejected.append({"id": info.id, "reason": reason})
+    raise _none_usable(root, rejected)
+
+
+def _reason_against(info, check):
+    if not info.usable:
+        return info.reason
+    if not info.good:
+        return "failed verification at %s" % info.verified_at
+    return check(info) if check else None
+
+
+def _choose_by_id(root, infos, wanted, check):
+    found = [info for info in infos if info.id == wanted]
+    if not found:
+        raise RecoveryError(
+            "no_usable_backup",
+            "there is no backup set %s in %s" % (wanted, root),
+            next_step=offer(infos),
+            details={"wanted": wanted, "known": [info.id for info in infos][:20], "rejected": []},
+        )
+    reason = _reason_against(found[0], check)
+    if reason:
+        raise RecoveryError(
+            "backup_corrupt",
+            "%s cannot be used: %s" % (wanted, reason),
+            next_step=offer([info for info in infos if info.id != wanted]),
+            details={"id": wanted, "reason": reason, "problem": found[0].problem or "verification"},
+        )
+    return found[0]
+
+
+def offer(infos):
+    """Return the next step that names the newest good set among ``infos``."""
+    good = [info for info in infos if info.good and info.kind != "safety"]
+    if not good:
+        return "take a backup (backup.yml) or adopt a dump (adopt.yml) first"
+    verified = "verified %s" % good[0].verified_at if good[0].verified_at else "not verified yet"
+    text = "-e letta_backup_id=%s (taken %s, %s), or catalog.yml --tags verify"
+    return text % (good[0].id, manifests.stamp(good[0].taken_at), verified)
+
+
+def _none_usable(root, rejected):
+    if not rejected:
+        return RecoveryError(
+            "no_usable_backup", "%s holds no backup set" % root, next_step=offer([]), details={"rejected": []}
+        )
+    table = "; ".join("%(id)s: %(reason)s" % entry for entry in rejected)
+    return RecoveryError(
+        "no_usable_backup",
+        "no set of %d in %s can be used: %s" % (len(rejected), root, table),
+        next_step="raise letta_backup_max_age if the loss is acceptable, or catalog.yml --tags verify for the whole picture",
+        details={"rejected": rejected},
+    )
