@@ -16,6 +16,10 @@ from urllib.parse import quote
 
 from . import places
 from .letta_install import letta_home
+from .openai_stub import BASE_URL
+
+
+URI_ALLOWS = "!$&'()*+,;="
 
 
 class ApiError(RuntimeError):
@@ -28,19 +32,25 @@ class ApiError(RuntimeError):
 
 
 def pg_uri(server):
-    """Return the URI Letta takes for an engine :class:`Server`."""
-    user, password = quote(server.user, safe=""), quote(server.password, safe="")
+    """Return the URI Letta takes for an engine :class:`Server`.
+
+    Letta 0.16.8 does not start with a URI that holds a "%" (it goes through a ConfigParser, which takes it for an
+    interpolation), so what a URI allows unencoded stays so, and a password beyond that is refused here.
+    """
+    user, password = quote(server.user, safe=URI_ALLOWS), quote(server.password, safe=URI_ALLOWS)
+    if "%" in user + password:
+        raise ValueError("Letta cannot use a role or password that a URI has to encode")
     return "postgresql://%s:%s@%s:%d/%s" % (user, password, server.host, server.port, quote(server.dbname, safe=""))
 
 
-def environment(home, server, key=None, redis=None, stub_url=None):
+def environment(home, server, key=None, redis=None, model_proxy=None):
     """Return the whole environment of a Letta process.
 
     :param home: scratch folder that becomes ``HOME`` (the server writes ``~/.letta``).
     :param server: where the database is, as Letta's role.
     :param key: ``LETTA_ENCRYPTION_KEY``; None leaves it out.
     :param redis: (host, port) or None. Letta 0.16.8 knows no Redis password.
-    :param stub_url: base URL of the model service.
+    :param model_proxy: address of the fake model service, see :data:`.openai_stub.BASE_URL`.
     """
     static = next((letta_home() / "venv" / "lib").glob("python3*")) / "site-packages" / "llama_index" / "core" / "_static"
     env = {
@@ -54,8 +64,8 @@ def environment(home, server, key=None, redis=None, stub_url=None):
         "NLTK_DATA": str(static / "nltk_cache"),
         "OPENAI_API_KEY": "fake-key-of-the-lab",
     }
-    if stub_url:
-        env.update(OPENAI_BASE_URL=stub_url, OPENAI_API_BASE=stub_url)
+    if model_proxy:
+        env.update(OPENAI_BASE_URL=BASE_URL, OPENAI_API_BASE=BASE_URL, HTTP_PROXY=model_proxy, NO_PROXY="%s,localhost" % places.LOOPBACK)
     if key:
         env["LETTA_ENCRYPTION_KEY"] = key
     if redis:
@@ -69,11 +79,9 @@ def migrate(server, home, key=None):
     :raises RuntimeError: with the end of its output, the password taken out.
     """
     argv = [str(letta_home() / "venv" / "bin" / "python"), "-m", "alembic", "upgrade", "head"]
-    env = environment(home, server, key)
-    # Letta's alembic/env.py puts the URI into a ConfigParser, which takes a lone "%" for an interpolation:
-    # a password that needs percent-encoding makes it fail unless every "%" is doubled.
-    env["LETTA_PG_URI"] = env["LETTA_PG_URI"].replace("%", "%%")
-    done = subprocess.run(argv, cwd=letta_home(), env=env, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        argv, cwd=letta_home(), env=environment(home, server, key), check=False, capture_output=True, text=True, timeout=300
+    )
     if done.returncode:
         raise RuntimeError("alembic upgrade head failed:\n%s" % _without((done.stdout + done.stderr)[-4000:], server))
 
@@ -85,12 +93,12 @@ class LettaServer:
     :param server: the database as an engine :class:`Server` (Letta's role).
     """
 
-    def __init__(self, home, server, stub_url, key=None, redis=None):
+    def __init__(self, home, server, model_proxy, key=None, redis=None):
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.server = server
         self.log_path = self.home / "letta.log"
-        self._settings = {"key": key, "redis": redis, "stub_url": stub_url}
+        self._settings = {"key": key, "redis": redis, "model_proxy": model_proxy}
         self._process = None
         self.url = None
 
@@ -204,6 +212,4 @@ def remove_home(home):
 
 
 def _without(text, server):
-    for secret in (server.password, quote(server.password, safe="")):
-        text = text.replace(secret, "***") if secret else text
-    return text
+    return text.replace(server.password, "***") if server.password else text

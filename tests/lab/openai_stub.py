@@ -27,12 +27,15 @@ CHAT_MODEL = "gpt-4o-mini"
 EMBEDDING_MODEL = "text-embedding-3-small"
 EMBEDDING_DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
 FAKE = "fake-model-of-the-lab"
+# Letta stores the model's URL in every agent. A port of today would be useless in a backup of tomorrow, so agents
+# get this one and the server is started with the fake as its HTTP proxy.
+BASE_URL = "http://fake-model.invalid/v1"
 # Tools that end a turn, in the order in which the fake prefers them when it must call one.
 CLOSING_TOOLS = ("send_message", "memory_finish_edits", "finish_rethinking_memory")
 
 
 class OpenAIStub:
-    """The running fake; a context manager. ``url`` is the base URL, ``hanging`` counts requests held back."""
+    """The running fake; a context manager. ``proxy`` is its address, ``hanging`` counts requests held back."""
 
     def __init__(self, port=0):
         self._server = ThreadingHTTPServer((places.LOOPBACK, port), _Handler)
@@ -44,8 +47,9 @@ class OpenAIStub:
         self.chat_requests = 0
 
     @property
-    def url(self):
-        return "http://%s:%d/v1" % self._server.server_address[:2]
+    def proxy(self):
+        """Where it listens: as an HTTP proxy for :data:`BASE_URL`, or asked directly below ``/v1``."""
+        return "http://%s:%d" % self._server.server_address[:2]
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, name="openai-stub", daemon=True).start()
