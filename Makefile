@@ -1,0 +1,102 @@
+# Every target runs from any directory (`make -C`, `make -f`), as root or not, and keeps to this checkout: .venv, .lab and .cache.
+# Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=3 (bench)  ARGS='-k name' (unit, pytest)
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# The folder of this file; MAKEFILE_LIST begins with a space, and the path may hold some.
+HASH := \#
+HERE := $(shell list='$(MAKEFILE_LIST)'; cd "$$(dirname "$${list$(HASH) }")" && pwd -P)
+
+ifneq ($(CURDIR),$(HERE))
+%:
+	@$(MAKE) --no-print-directory -C '$(HERE)' $@
+.PHONY: help
+help:
+	@$(MAKE) --no-print-directory -C '$(HERE)' help
+else
+
+PY := .venv/bin/python
+LAB := .lab/local
+SIZE ?= 750
+ROUNDS ?= 3
+ARGS ?=
+export ANSIBLE_CONFIG := $(HERE)/ansible.cfg
+# A Python of elsewhere must not mix its packages into ours.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help
+help: ## This list
+	@echo 'make TARGET, where TARGET is'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
+
+.PHONY: venv
+venv: ## Make .venv with what a restore needs (test tools: make venv-test)
+	@python=$$(tools/find-python.sh) && "$$python" tools/environment.py runtime
+
+.PHONY: venv-test
+venv-test:
+	@python=$$(tools/find-python.sh) && "$$python" tools/environment.py test
+
+.PHONY: lab
+lab: venv ## Start the local PostgreSQL and Redis-compatible server, with the sample backup set beside them
+	@$(PY) -m tests.lab up --dir $(LAB)
+	@$(PY) tools/sample_sets.py install $(LAB)/backups
+
+.PHONY: lab-down
+lab-down: ## Stop the local servers; their data stays
+	@if [ -x $(PY) ]; then $(PY) -m tests.lab down --dir $(LAB); else echo 'Nothing runs: there is no .venv.'; fi
+
+.PHONY: restore
+restore: lab ## Restore the sample backup set into the local PostgreSQL
+	@.venv/bin/ansible-playbook -i inventories/local playbooks/restore-full.yml -e letta_confirm=local/letta $(ARGS)
+
+.PHONY: backup-sample
+backup-sample: venv-test ## Make the sample backup set anew from a real Letta server (a few minutes)
+	@$(PY) -m tests.lab sample --into playbooks/files/sample-sets
+
+.PHONY: test
+test: venv-test lint sanity package ## Everything: lint, sanity, package, then all tests
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: unit
+unit: venv-test ## The quick tests only
+	@$(PY) -m pytest -m 'not slow' tests/unit tests/meta $(ARGS)
+
+.PHONY: lint
+lint: venv-test ## Style, types, Ansible rules, documentation
+	@$(PY) tools/lint.py $(ARGS)
+
+.PHONY: sanity
+sanity: venv-test ## ansible-test sanity on the built collection
+	@$(PY) tools/sanity.py $(ARGS)
+
+.PHONY: package
+package: venv-test ## Build the tarball, check it as Galaxy does, install it, run a playbook by its full name
+	@$(PY) tools/package.py
+
+.PHONY: bench
+bench: venv-test ## Measure backup, restore and downtime beside pg_restore (SIZE in MB, ROUNDS)
+	@$(PY) -m tests.bench --size $(SIZE) --rounds $(ROUNDS) $(ARGS)
+
+.PHONY: rehearsal
+rehearsal: venv-test ## The restore on containers (Molecule, Docker)
+	@if [ ! -d extensions/molecule ]; then echo 'extensions/molecule is not there: this release has no container rehearsal.' >&2; exit 1; fi
+	@.venv/bin/molecule test --all $(ARGS)
+
+.PHONY: docs
+docs: venv-test ## The reference of modules and roles as pages, in .cache/docs
+	@$(PY) tools/docs.py
+
+.PHONY: lock
+lock: venv-test ## Resolve requirements/*.in anew and write the pinned lists
+	@$(PY) tools/lock.py
+
+.PHONY: clean
+clean: lab-down ## Stop the local servers and delete .lab, .cache, reports and .venv
+	@rm -rf .lab .cache reports .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .ansible .hypothesis letta_ops-recovery-*.tar.gz
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+endif
