@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..errors import RecoveryError
 from ..progress import Progress
 from . import ddl
-from .copytext import CODECS, CopyError, CopyScanner, decode_rows
+from .copytext import CODECS, CopyEnded, CopyError, CopyScanner, decode_rows
 from .process import ToolFailed, running_tool, run_tool
 from .toc import MAGIC, READ_SINCE, Toc, TocEntry, TocError, file_size, matches_listing, read_toc, split_columns  # noqa: F401
 
@@ -219,9 +219,15 @@ def selected(archive, tools, entries, stdout=None):
         listing.write("".join("%d; 0 0 SELECTED\n" % entry.id for entry in entries))
         listing.flush()
         argv = [tools.path("pg_restore"), "--use-list=%s" % listing.name, "--file=%s" % (stdout or "-"), archive.path]
+        ended = None
         try:
             with running_tool(argv) as process:
-                yield process
+                try:
+                    yield process
+                except CopyEnded as exc:
+                    ended = exc  # leaving the block in peace lets pg_restore's own words come first
+            if ended is not None:
+                raise ended
         except (ToolFailed, CopyError, TocError, UnicodeDecodeError) as exc:
             raise corrupt(archive.path, exc) from None
 

@@ -28,6 +28,10 @@ class CopyError(ValueError):
     """Text that is no complete COPY data; the message says where."""
 
 
+class CopyEnded(CopyError):
+    """The text ended too early: whoever writes it may have said why."""
+
+
 class CopyScanner:
     """Iterates over ``(index of the table, bytes of whole lines)`` in the output of pg_restore.
 
@@ -79,7 +83,7 @@ class CopyScanner:
             parts.append(data)
             size += len(data)
         if not size:
-            raise CopyError(problem)
+            raise CopyEnded(problem)
         return b"".join(parts)
 
 

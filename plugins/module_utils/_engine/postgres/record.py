@@ -14,7 +14,7 @@ import sys
 from array import array
 from hashlib import md5
 
-from .copytext import NULL, SIMPLE_ESCAPES, CopyError, unescape
+from .copytext import NULL, CopyError, unescape
 
 # Types whose text never holds a character that a record quotes, and never is empty.
 PLAIN_TYPES = frozenset(
@@ -69,15 +69,9 @@ def _text(value, search=_QUOTED.search):
     if value == NULL:
         return b""
     # COPY writes a backslash as two, and so does a record: only the other escapes have to be undone
-    parts = value.split(b"\\\\")
-    for position, part in enumerate(parts):
-        if b"\\" in part:
-            for escape, plain in SIMPLE_ESCAPES:
-                part = part.replace(escape, plain)
-            if b"\\" in part:
-                return _quote(unescape(value))
-            parts[position] = part
-    return b'"%b"' % b"\\\\".join(parts).replace(b'"', b'""')
+    if b"\\" in value.replace(b"\\\\", b""):
+        return _quote(unescape(value))
+    return b'"%b"' % value.replace(b'"', b'""')
 
 
 def _quote(value):
