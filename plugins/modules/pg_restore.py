@@ -82,7 +82,7 @@ peak_memory_bytes:
   description: Peak memory of the module's own Python process.
   type: int
   returned: when it was made
-warnings:
+notices:
   description: What could not be carried over, for example a locale this server lacks.
   type: list
   elements: str
@@ -111,7 +111,7 @@ def restore(module):
     server = server_from_params(params, params["login_db"] or "postgres")
     manifest = manifests.load(params["src"])
     if module.check_mode:
-        return {"changed": True, "database": params["database"], "warnings": []}
+        return {"changed": True, "database": params["database"], "notices": []}
     options = stage.StageOptions(
         set_dir=params["src"],
         database=params["database"],
@@ -125,6 +125,7 @@ def restore(module):
     endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), detail)
     findings = result.pop("findings")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    result["notices"] = result.pop("warnings")
     return dict(result, changed=True, checks=[item.as_dict() for item in findings], peak_memory_bytes=peak)
 
 

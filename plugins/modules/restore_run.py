@@ -190,8 +190,8 @@ def begin(module):
     taking_back = params["operation"] == "rollback"
     begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options)
     result = {"run": begun, "changed": False}
-    if module.check_mode or begun["plan"]["kind"] == "unchanged":
-        result["report"] = facts.of_plan(begun, params["playbook"], module.check_mode)
+    if not begun["run_dir"] or module.check_mode:
+        result["report"] = facts.of_plan(begun, params["playbook"])
     return result
 
 
@@ -213,7 +213,13 @@ def finish(module, journal):
         ending = rollback.finish(params["backup_root"], journal)
     else:
         ending = endings.finish(server, params["backup_root"], journal, phases.selected_phases(params["run_tags"], params["skip_tags"]))
-    return {"changed": False, "ending": ending, "report": facts.of_run(journal, ending, params["playbook"])}
+    return {"changed": False, "ending": ending, "report": _report(params, journal, ending)}
+
+
+def _report(params, journal, ending, failure=None):
+    if params["operation"] == "rollback":
+        return facts.of_rollback(journal, journal.data.get("rollback_plan"), ending, params["playbook"], failure)
+    return facts.of_run(journal, ending, params["playbook"], failure)
 
 
 def fail(module, journal):
@@ -229,7 +235,7 @@ def fail(module, journal):
         ending = rollback.fail(server, params["backup_root"], journal, failure)
     else:
         ending = endings.fail(server, params["backup_root"], journal, failure, restore_safety)
-    return {"changed": True, "ending": ending, "report": facts.of_run(journal, ending, params["playbook"], failure)}
+    return {"changed": True, "ending": ending, "report": _report(params, journal, ending, failure)}
 
 
 def _failure(result):

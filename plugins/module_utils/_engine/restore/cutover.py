@@ -61,12 +61,13 @@ def swap_back(server, journal, names, session_timeout=15.0, terminate=False):
         )
     with journal.step("rollback.drain"):
         see_out(server, names, live_oid, session_timeout, terminate)
-    with _fenced(server, journal, names, live_oid) as fence, journal.step("rollback.exchange"):
+    with _fenced(server, journal, names, live_oid) as fence, journal.step("rollback.exchange") as facts:
         if names["previous"]:
             swap.exchange(server, names["live"], names["previous"], names["undone"])
         else:
             _rename(server, names["live"], names["undone"])
         fence["seconds"] = round(time.monotonic() - fence["start"], 3)
+        facts.update(fenced_seconds=fence["seconds"])
     return {"fenced_seconds": fence["seconds"], "undone": {"name": names["undone"], "oid": live_oid}}
 
 

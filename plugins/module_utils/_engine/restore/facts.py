@@ -8,14 +8,13 @@ from .journal import utc_now
 from .phases import PHASES
 
 
-def of_plan(begun, playbook, check):
+def of_plan(begun, playbook):
     """Return the report's facts of a run that only made a plan (check mode, or nothing to do).
 
     :param begun: what :func:`restore.runs.begin` returned.
     """
     unchanged = begun["plan"]["kind"] == "unchanged"
-    status = "planned" if check else "succeeded"
-    facts = _frame(begun, playbook, status)
+    facts = _frame(begun, playbook, "succeeded" if unchanged else "planned")
     facts["phases"] = [{"name": "assess", "status": "ok", "seconds": None, "detail": begun["plan"].get("why", "")}]
     if unchanged:
         facts["now"] = "the live database is this very set already: every table was proven equal again, nothing was changed"
@@ -54,6 +53,30 @@ def of_run(journal, ending, playbook, failure=None):
             next_step=ending.get("next_step") or failure.get("next_step", ""),
             tables=facts["tables"] or details.get("tables", []),
             checks=facts["checks"] + list(details.get("findings", [])),
+        )
+    return facts
+
+
+def of_rollback(journal, begun_plan, ending, playbook, failure=None):
+    """Return the report's facts of a rollback: what changed names, what is kept, nothing of the restore it took back."""
+    data = journal.data
+    begun = dict(data["facts"], plan=begun_plan or {"kind": "rollback"}, run_id=data["run_id"])
+    facts = _frame(begun, playbook, ending["status"])
+    exchange = journal.entry("rollback.exchange") or {}
+    done = exchange.get("state") == "done"
+    detail = "%s is the database of before the restore" % data["names"]["live"] if done else "not exchanged"
+    facts.update(
+        phases=[{"name": "cutover", "status": "ok" if done else "failed", "seconds": ending.get("downtime_seconds"), "detail": detail}],
+        downtime_seconds=ending.get("downtime_seconds"),
+        now=ending.get("now", ""),
+        warnings=[],
+        started_at=exchange.get("begun_at") or utc_now(),
+    )
+    if failure:
+        facts.update(
+            failure_class=failure["failure_class"],
+            message=failure["message"],
+            next_step=ending.get("next_step") or failure.get("next_step", ""),
         )
     return facts
 

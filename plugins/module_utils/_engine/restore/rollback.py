@@ -47,6 +47,8 @@ def begin(server, options, restore_id="latest"):
     facts = dict(journal.data["facts"], run_id=journal.run_id, run_dir=journal.run_dir)
     facts.update(swapped_back=recovery.went_back(server, journal), services_stopped=services_stopped(journal))
     facts["plan"] = _plan(server, options, journal)
+    if not options.check:
+        journal.save(rollback_plan=facts["plan"])
     return facts
 
 

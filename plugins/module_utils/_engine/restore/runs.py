@@ -66,6 +66,7 @@ class _Context:
     runs_root: str
     run_id: str
     progress: object
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def check(self):
@@ -282,7 +283,8 @@ def _open_journal(context, info, manifest, plan):
     }
     begun = dict(facts, plan=plan, run_id=run_id, run_dir="", phases=list(context.options.phases))
     begun.update(staged=False, swapped=False, resumed=False, services_stopped=False)
-    if context.check:
+    if context.check or context.options.phases == ("assess",):
+        lock.release(context.runs_root, context.key, run_id)
         return begun
     if plan["kind"] == "unchanged":
         lock.release(context.runs_root, context.key, run_id)
@@ -300,9 +302,14 @@ def _open_journal(context, info, manifest, plan):
         plan=plan,
         controller=context.options.controller,
         keep_previous_seconds=context.options.keep_previous_seconds,
-        phases=[],
+        phases=[_assessed(context, plan)],
     )
     return dict(begun, run_dir=journal.run_dir)
+
+
+def _assessed(context, plan):
+    seconds = round(time.monotonic() - context.started, 3)
+    return {"name": "assess", "status": "ok", "seconds": seconds, "detail": plan["why"], "noted_at": journals.utc_now()}
 
 
 def services_stopped(journal):
