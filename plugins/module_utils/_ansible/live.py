@@ -48,7 +48,8 @@ class LiveProgress:
         """
         task_vars = task_vars or {}
         if self._task.async_val:
-            return _refusal("task %s watches its own work: leave async and poll away" % self._task.action, "remove async and poll from the task")
+            message = "%s watches its own work: leave async and poll away" % self._task.action
+            return _refusal(message, "remove async and poll from the task")
         result = super().run(tmp, task_vars)
         timeout, complaint = self._timeout(task_vars)
         if complaint:
@@ -127,15 +128,16 @@ class _Watch:
             time.sleep(pause)
             pause = min(pause * POLL_GROWTH, LONGEST_POLL)
             try:
-                alive, progress, job = self._look()
+                alive, progress, text = self._look()
                 lost_since = None
             except self.action.connection_errors as error:
                 lost_since = lost_since or time.monotonic()
                 self._line_lost(lost_since, error)
                 continue
+            job = _json_object(text)
             if job is not None and not _is_running(job):
                 self.over = True
-                return self._fetch(job)
+                return self._read(job, text)
             if alive is False:
                 self.over = True
                 return self._vanished()
@@ -144,7 +146,7 @@ class _Watch:
                 return self._too_long()
 
     def _look(self):
-        """Return (alive: True|False|None for unknown, progress text, job dict or None) with one remote command.
+        """Return (alive: True|False|None for unknown, progress text, job file's text) with one remote command.
 
         Whether the job lives is asked before its file is read: a job that ends in between has written its result by then.
         """
@@ -157,25 +159,28 @@ class _Watch:
         out = self.action._low_level_execute_command(command).get("stdout") or ""
         head, found, job_text = out.partition(_SEPARATOR)
         if not found:
-            return None, "", None
+            return None, "", ""
         match = re.search(r"^(\d+)\s*$", head, re.MULTILINE)
         code = int(match.group(1)) if match else 127
         progress = head[match.end():] if match else ""
-        try:
-            job = json.loads(job_text)
-        except ValueError:
-            job = None
-        return {0: True, 1: False}.get(code), progress, job if isinstance(job, dict) else None
+        return {0: True, 1: False}.get(code), progress, job_text
 
-    def _fetch(self, job):
-        """Return the finished job's result through Ansible's own reader, which also treats warnings and deprecations."""
+    def _read(self, job, text):
+        """Return the finished job's result, read from its file's text as Ansible reads what a module prints.
+
+        Module ``async_status`` would do the same, for the price of one more module on the host (a good second on a busy one).
+        """
         if "child_pid" in job and job.get("msg") == "Timeout exceeded":
             return self._too_long()
         if job.get("failed") and "cmd" in job and "data" in job and str(job.get("msg", "")).startswith("Traceback"):
             return self._no_answer(job)
-        folder, name = self.job_file.rsplit("/", 1)
-        return self.action._execute_module(
-            module_name="ansible.legacy.async_status", module_args={"jid": name, "_async_dir": folder, "mode": "status"}, task_vars=self.task_vars)
+        reply = {"stdout": text, "stderr": "", "rc": 0}
+        try:
+            # Since ansible-core 2.19 the form of the data is asked for; this is the form of what a module prints.
+            result = self.action._parse_returned_data(reply, "legacy")
+        except TypeError:
+            result = self.action._parse_returned_data(reply)
+        return {key: value for key, value in result.items() if key == "_ansible_parsed" or not key.startswith("_ansible_")}
 
     def _tidy(self, result):
         clean = {key: value for key, value in result.items() if key not in JOB_KEYS}
@@ -200,22 +205,23 @@ class _Watch:
         self.printer.say("[%s] connection lost; the work goes on there, trying again" % self.host)
 
     def _too_long(self):
-        return _failure(
-            self.action.timeout_class, "%s on %s was stopped after %d s (letta_task_timeout)" % (self.action._task.action, self.host, self.timeout),
+        return self._lost(
+            "was stopped after %d s (letta_task_timeout)" % self.timeout,
             "the work on the host was killed; its journal holds the last step done", "run again with -e letta_task_timeout=<more seconds>")
 
     def _vanished(self):
-        return _failure(
-            self.action.timeout_class, "%s on %s is gone without a result: the host restarted or the process was killed" % (
-                self.action._task.action, self.host),
-            "nothing of it runs any more; its journal holds the last step done", "run the same playbook again: it goes on or undoes")
+        return self._lost("is gone without a result: the host restarted or the process was killed")
 
     def _no_answer(self, job):
         said = str(job.get("stderr") or job.get("data") or "").strip()
-        failure = _failure(
-            self.action.timeout_class, "%s on %s ended without an answer: killed, out of memory, or crashed" % (self.action._task.action, self.host),
-            "nothing of it runs any more; its journal holds the last step done", "run the same playbook again: it goes on or undoes")
-        return dict(failure, module_stderr=said[-4000:])
+        return dict(self._lost("ended without an answer: killed, out of memory, or crashed"), module_stderr=said[-4000:])
+
+    def _lost(self, what, now="", next_step=""):
+        """Return the failure of a job that left no result of its own."""
+        return _failure(
+            self.action.timeout_class, "%s on %s %s" % (self.action._task.action, self.host, what),
+            now or "nothing of it runs any more; its journal holds the last step done",
+            next_step or "run the same playbook again: it goes on or undoes")
 
 
 class ProgressPrinter:
@@ -266,6 +272,14 @@ def read_state(text):
     for key in ("phase", "unit", "item"):
         state[key] = "".join(c for c in str(raw.get(key) or "") if c.isprintable())[:_MAX_ITEM]
     return state
+
+
+def _json_object(text):
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _is_running(job):

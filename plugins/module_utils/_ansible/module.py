@@ -100,7 +100,7 @@ def run(module, function, needs_database=True):
         result = function(module)
     except RecoveryError as exc:
         module.fail_json(**failure(exc, module.params))
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 (whatever happens, a module answers in JSON and without secrets)
         error = RecoveryError(
             "manual_help_needed",
             "unforeseen %s: %s" % (type(exc).__name__, exc),

@@ -29,7 +29,7 @@ def group_columns(columns, schema):
     return groups
 
 
-def agent_digests(digests, columns, names, links, schema):
+def agent_digests(digests, columns, names, links):
     """Build the ``agents`` part of a manifest.
 
     :param digests: ``{"schema.table": TableDigest}`` with groups by :func:`group_columns`.

@@ -13,6 +13,8 @@ from ..postgres.archive_digest import digest_archive
 from ..progress import Progress
 from . import agents
 
+SILENT = Progress(None)
+
 _SETVAL = re.compile(r"setval\('.*',\s*(-?\d+),\s*(true|false)\)", re.DOTALL)
 _NEXTVAL = re.compile(r"nextval\('((?:[^']|'')+)'(?:::regclass)?\)")
 _OWNED_BY = re.compile(r"OWNED BY (.+);")
@@ -55,7 +57,7 @@ def rows(archive, tools, schema, table, wanted):
         return [tuple(row[place] for place in places) for row in stream]
 
 
-def content(archive, tools, progress=Progress(None)):
+def content(archive, tools, progress=SILENT):
     """Read revision, tables, sequences and agents out of an archive.
 
     :param archive: an opened archive.
@@ -75,7 +77,7 @@ def content(archive, tools, progress=Progress(None)):
         revisions=revisions(archive, tools, schema),
         tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
         sequences={name: dict(value, column=owners.get(name)) for name, value in sorted(sequence_values(archive).items())},
-        agents=agents.agent_digests(digests, groups, names, links, schema),
+        agents=agents.agent_digests(digests, groups, names, links),
     )
 
 

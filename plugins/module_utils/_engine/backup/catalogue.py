@@ -8,7 +8,6 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Optional
 
 from .. import durable
 from ..errors import RecoveryError
@@ -34,14 +33,14 @@ class SetInfo:
     age_seconds: int = 0
     size_bytes: int = 0
     database: str = ""
-    letta_version: Optional[str] = None
-    release_range: Optional[str] = None
+    letta_version: str | None = None
+    release_range: str | None = None
     alembic_revisions: tuple = ()
     agents: int = 0
-    valid_until: Optional[datetime] = None
-    verified_at: Optional[str] = None
-    verified_depth: Optional[str] = None
-    verified_status: Optional[str] = None
+    valid_until: datetime | None = None
+    verified_at: str | None = None
+    verified_depth: str | None = None
+    verified_status: str | None = None
     warnings: tuple = field(default_factory=tuple)
 
     @property

@@ -18,9 +18,12 @@ from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
 from ..progress import Progress, human_bytes
 
+SILENT = Progress(None)
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
+HOLDER = ".holder"  # lives in a set in the making only
 BLOCK = 4 << 20  # bytes; a damaged file is named down to one such range
 ID = re.compile(r"^lb-\d{8}T\d{6}Z-[0-9a-f]{6}$")
 _REQUIRED = ("id", "kind", "taken_at", "letta", "postgresql", "database", "tables", "sequences", "files", "checksum")
@@ -117,17 +120,17 @@ def write(set_dir, manifest):
 
 
 def list_files(set_dir):
-    """Return the relative paths of everything in a set that is no folder, sorted; manifest and sums left out."""
+    """Return the relative paths of everything in a set that is no folder, sorted; manifest, sums and holder left out."""
     found = []
     for folder, _dirs, names in os.walk(set_dir):
         for name in names + [d for d in _dirs if os.path.islink(os.path.join(folder, d))]:
             relative = os.path.relpath(os.path.join(folder, name), set_dir)
-            if relative not in (MANIFEST, SUMS):
+            if relative not in (MANIFEST, SUMS, HOLDER):
                 found.append(relative)
     return sorted(found)
 
 
-def checksum_files(set_dir, progress=Progress(None), jobs=2):
+def checksum_files(set_dir, progress=SILENT, jobs=2):
     """Hash, flush and make private (0600) every file of a set in the making.
 
     :returns: ``[{"path", "size", "sha256"}]`` sorted by path; files above 4 MiB also carry ``crc32``, one per 4 MiB block,
@@ -179,7 +182,7 @@ def _read_block(stream):
     return b"".join(parts)
 
 
-def verify_files(set_dir, manifest, progress=Progress(None), jobs=2):
+def verify_files(set_dir, manifest, progress=SILENT, jobs=2):
     """Compare every file of a set with its manifest.
 
     :returns: a list of :class:`Finding`: ``files.checksum`` and ``files.absent`` (fail), ``files.unlisted`` (warn),

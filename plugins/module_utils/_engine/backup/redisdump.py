@@ -101,10 +101,8 @@ def _receive(stream, target):
         raise ValueError("SYNC was answered with %s" % _plain(line))
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as out:
-        if line.startswith(b"$EOF:"):
-            size = _copy_to_mark(stream, out, line[5:].strip())
-        else:
-            size = _copy_length(stream, out, int(line[1:]))
+        until_mark = line.startswith(b"$EOF:")
+        size = _copy_to_mark(stream, out, line[5:].strip()) if until_mark else _copy_length(stream, out, int(line[1:]))
         out.flush()
         os.fsync(out.fileno())
     with open(target, "rb") as written:

@@ -1,20 +1,21 @@
 # Copyright (c) 2026, The letta_ops.recovery founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which backup sets to keep: last, hourly, daily, weekly, monthly. Pure functions, no file is touched here."""
+"""Which backup sets to keep: last, hourly, daily, weekly, monthly; and letting go of the others."""
 from __future__ import annotations
 
-from datetime import timezone
+from datetime import datetime, timezone
 
 from ..errors import RecoveryError
+from . import catalogue, store
 
 # Bucket of a moment (UTC), by rule; the newest set of each of the N newest buckets that hold a set is kept.
 _BUCKETS = {
-    "last": lambda moment, set_id: set_id,
-    "hourly": lambda moment, set_id: moment.strftime("%Y-%m-%d %H"),
-    "daily": lambda moment, set_id: moment.strftime("%Y-%m-%d"),
-    "weekly": lambda moment, set_id: "%d-W%02d" % moment.isocalendar()[:2],
-    "monthly": lambda moment, set_id: moment.strftime("%Y-%m"),
+    "last": lambda info: info.id,
+    "hourly": lambda info: info.taken_at.strftime("%Y-%m-%d %H"),
+    "daily": lambda info: info.taken_at.strftime("%Y-%m-%d"),
+    "weekly": lambda info: "%d-W%02d" % info.taken_at.isocalendar()[:2],
+    "monthly": lambda info: info.taken_at.strftime("%Y-%m"),
 }
 RULES = tuple(_BUCKETS)
 
@@ -83,7 +84,7 @@ def _newest_of_each(newest_first, bucket, count):
     for info in newest_first:
         if len(seen) >= count:
             return
-        key = bucket(info.taken_at.astimezone(timezone.utc), info.id)
+        key = bucket(info)
         if key not in seen:
             seen.add(key)
             yield info
@@ -96,3 +97,21 @@ def _hold_last_good(good, hold):
     verified = [info for info in candidates if info.verified_status in ("pass", "warn")]
     if verified:
         hold(verified[0], "newest verified set")
+
+
+def prune(root, policy, now=None, dry_run=False):
+    """Apply a policy to a store.
+
+    :param dry_run: only tell.
+    :returns: ``{"keep": {id: [reason]}, "removed": [id], "freed_bytes"}``.
+    :raises RecoveryError: ``usage`` for a policy that keeps nothing, ``preflight`` when the store cannot be read.
+    """
+    now = now or datetime.now(timezone.utc)
+    sets = catalogue.list_sets(root, now)
+    keep, remove = plan_prune(sets, policy, now, store.sets_in_use(root))
+    sizes = {info.id: info.size_bytes for info in sets}
+    if not dry_run:
+        for set_id in remove:
+            store.remove_set(root, set_id)
+        store.reap(root)
+    return {"keep": keep, "removed": remove, "freed_bytes": sum(sizes[set_id] for set_id in remove)}

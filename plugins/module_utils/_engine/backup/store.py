@@ -21,7 +21,6 @@ from ..progress import human_bytes
 from . import manifest as manifests
 
 INCOMING, REMOVING, RUNS, CATALOG = ".incoming-", ".removing-", ".runs", ".catalog"
-HOLDER = ".holder"
 _OPEN = ("open", "prepared")  # statuses of a journal whose restore may still need its set
 NOTHING_KEPT = "live database untouched, no set was made, nothing left in the store"
 
@@ -72,7 +71,7 @@ def incoming(root, set_id):
         try:
             holder = _hold(folder)
             yield folder
-            os.unlink(os.path.join(folder, HOLDER))
+            os.unlink(os.path.join(folder, manifests.HOLDER))
             durable.fsync_dir(folder)
             os.rename(folder, os.path.join(root, set_id))
             durable.fsync_dir(root)
@@ -86,7 +85,7 @@ def incoming(root, set_id):
 
 def _hold(folder):
     # A lock on an open file dies with its process, whatever kills it, and is seen from every PID namespace of the host.
-    fd = os.open(os.path.join(folder, HOLDER), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(os.path.join(folder, manifests.HOLDER), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.write(fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode("ascii"))
     return fd
@@ -105,7 +104,7 @@ def reap(root):
 
 def _holder_is_dead(folder):
     try:
-        fd = os.open(os.path.join(folder, HOLDER), os.O_RDWR)
+        fd = os.open(os.path.join(folder, manifests.HOLDER), os.O_RDWR)
     except FileNotFoundError:
         # Between mkdir and lock, or between unlink and rename, a living backup has no holder file for an instant.
         return _untouched_for(folder, 60)
@@ -172,7 +171,7 @@ def sets_in_use(root):
     folder = os.path.join(root, RUNS)
     for run_id in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         try:
-            with open(os.path.join(folder, run_id, "journal.json"), "r", encoding="utf-8", errors="replace") as stream:
+            with open(os.path.join(folder, run_id, "journal.json"), encoding="utf-8", errors="replace") as stream:
                 text = stream.read()
         except (FileNotFoundError, NotADirectoryError):
             continue

@@ -14,7 +14,7 @@ import tempfile
 from ..errors import RecoveryError
 
 _SPOOL = 8 << 20  # bytes of one file kept in memory before it goes through a temporary file
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 MAX_SKIPPED = 100
 _KINDS = ((stat.S_ISLNK, "link"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"), (stat.S_ISBLK, "device"), (stat.S_ISCHR, "device"))
 
@@ -26,7 +26,7 @@ def check_volumes(volumes):
     """
     names = [volume["name"] for volume in volumes]
     for name in names:
-        if not _NAME.match(name) or names.count(name) > 1:
+        if not NAME.match(name) or names.count(name) > 1:
             raise RecoveryError("usage", "%r is no name for a volume, or is used twice" % name, next_step="use letters, digits, . _ -")
     for volume in volumes:
         try:
@@ -63,10 +63,10 @@ def archive_volume(source, target):
     facts = {"files": 0, "bytes": 0, "skipped": [], "skipped_count": 0}
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as raw:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as packed:
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                for path in _walk(source):
-                    _add(tar, source, path, facts, os.path.dirname(target))
+        packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0)
+        with packed, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in _walk(source):
+                _add(tar, source, path, facts, os.path.dirname(target))
         raw.flush()
         os.fsync(raw.fileno())
     return facts

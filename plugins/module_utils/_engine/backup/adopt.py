@@ -1,0 +1,302 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adopting what people already have: a dump becomes a backup set, its facts read out of the dump itself."""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tarfile
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from ..errors import RecoveryError
+from ..letta import releases, secrets
+from ..postgres import tools as pg_tools
+from ..postgres.archive import open_archive, refused_entries
+from ..postgres.catalog import database_facts
+from ..postgres.connection import Server
+from ..progress import Progress
+from . import archive_facts, contents, scratch, store, verify, volumes
+from . import manifest as manifests
+
+SILENT = Progress(None)
+
+NOTHING_ADOPTED = "live database untouched, no set was made, the dump is as it was"
+_MEMBER = re.compile(r"^(toc\.dat|(\d+|blobs(_\d+)?)\.(dat|toc)(\.(gz|lz4|zst))?|blob_\d+\.dat(\.(gz|lz4|zst))?)$")
+_VERSION = re.compile(r"\d+(\.\d+)*")
+# How much larger than its archive a database tends to be; only used to ask for disk before a restore.
+_GROWTH = {"none": 1.5}
+
+
+@dataclass(frozen=True)
+class AdoptOptions:
+    """What to adopt, and where to.
+
+    :param dump: archive file, folder of directory format, or SQL file. :param root: the store.
+    :param trust_sql: accept plain SQL, filtered; it needs ``server`` for a scratch database.
+    :param taken_at: aware datetime of the dump; None takes the time of its file.
+    :param redis: an RDB or AOF file. :param volumes: ``[{"name", "path"}]``, path being a tar file.
+    """
+
+    dump: str
+    root: str
+    trust_sql: bool = False
+    server: Server | None = None
+    jobs: int | None = None
+    bin_dir: str | None = None
+    letta_version: str | None = None
+    encryption_key: str = field(default="", repr=False)
+    taken_at: datetime | None = None
+    redis: str | None = None
+    volumes: tuple = ()
+
+
+def plan_adopt(options):
+    """Check a dump without adopting it.
+
+    :returns: ``{"format", "compression", "database", "bytes", "schema", "revisions", "taken_at"}``; for plain SQL only what is known.
+    :raises RecoveryError: as :func:`adopt_dump`.
+    """
+    if is_plain(options.dump):
+        _check_trust(options)
+        size = os.path.getsize(options.dump)
+        return {"format": "plain", "compression": None, "bytes": size, "taken_at": manifests.stamp(_taken_at(options))}
+    tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
+    archive = _open_checked(options.dump, tools)
+    schema = archive_facts.letta_schema(archive)
+    if os.path.isdir(options.root):
+        store.check_free(options.root, _needed(options), "adopting %s" % options.dump)
+    return {
+        "format": archive.format,
+        "compression": archive.compression,
+        "database": archive.dbname,
+        "bytes": archive.data_bytes(),
+        "schema": schema,
+        "revisions": archive_facts.revisions(archive, tools, schema),
+        "taken_at": manifests.stamp(_taken_at(options)),
+    }
+
+
+def adopt_dump(options, progress=SILENT):
+    """Make a backup set of a dump.
+
+    :param options: :class:`AdoptOptions`.
+    :returns: the sealed manifest of kind ``adopted``.
+    :raises RecoveryError: ``usage`` (nothing there, plain SQL without trust or refused by line), ``backup_corrupt`` (damaged, or
+        with objects no Letta database has), ``schema`` (no Letta dump), ``preflight`` (tools, store, disk). No set is left behind.
+    """
+    began = time.monotonic()
+    try:
+        plain = is_plain(options.dump)
+        if plain:
+            _check_trust(options)
+        store.check_root(options.root, create=True)
+        store.reap(options.root)
+        store.check_free(options.root, _needed(options), "adopting %s" % options.dump)
+        taken_at = _taken_at(options)
+        set_id = manifests.new_id(taken_at)
+        with store.incoming(options.root, set_id) as folder:
+            manifest = dict(format=manifests.FORMAT, id=set_id, kind="adopted", taken_at=manifests.stamp(taken_at))
+            manifest.update(_content(options, folder, plain, progress))
+            manifest["files"] = manifests.checksum_files(folder, progress)
+            manifest["finished_at"] = manifests.stamp(datetime.now(timezone.utc))
+            manifest["seconds"] = {"total": round(time.monotonic() - began, 2)}
+            return manifests.write(folder, manifest)
+    except RecoveryError as exc:
+        raise exc.with_now(NOTHING_ADOPTED) from None
+    except OSError as exc:
+        raise RecoveryError(
+            "preflight", "adopting %s failed: %s" % (options.dump, exc), NOTHING_ADOPTED, "check the disk and who owns it"
+        ) from None
+
+
+def is_plain(path):
+    """Tell whether a dump is SQL text rather than an archive. :raises RecoveryError: ``usage`` when there is nothing to read."""
+    try:
+        if os.path.isdir(path):
+            return False
+        with open(path, "rb") as stream:
+            head = stream.read(4096)
+    except OSError as exc:
+        raise RecoveryError("usage", "cannot read %s (%s)" % (path, exc.strerror), NOTHING_ADOPTED, "check letta_adopt_dump") from None
+    if head.startswith((b"PGDMP", b"toc.dat\0")) or head[257:262] == b"ustar":
+        return False
+    text = head.lstrip()
+    return b"\0" not in head and text.startswith((b"--", b"SET ", b"\\restrict", b"CREATE ", b"SELECT "))
+
+
+def _check_trust(options):
+    if not options.trust_sql:
+        raise RecoveryError(
+            "usage",
+            "%s is plain SQL: restoring it would run whatever it says" % options.dump,
+            next_step="pg_dump -Fc or -Fd makes an archive; -e letta_adopt_trust_sql=true accepts this one, filtered",
+        )
+    if options.server is None:
+        raise RecoveryError(
+            "usage", "plain SQL needs a server for a scratch database", next_step="set letta_db_host and letta_db_admin_user"
+        )
+
+
+def _taken_at(options):
+    if options.taken_at:
+        return options.taken_at
+    toc = os.path.join(options.dump, "toc.dat")
+    return datetime.fromtimestamp(os.stat(toc if os.path.exists(toc) else options.dump).st_mtime, timezone.utc)
+
+
+def _needed(options):
+    paths = [options.dump, options.redis] + [volume["path"] for volume in options.volumes]
+    return sum(volumes.tree_bytes(path) if os.path.isdir(path) else os.path.getsize(path) for path in paths if path)
+
+
+def _open_checked(path, tools):
+    if os.path.isdir(path):
+        for name in sorted(os.listdir(path)):
+            if not _MEMBER.match(name) or not stat.S_ISREG(os.lstat(os.path.join(path, name)).st_mode):
+                raise RecoveryError(
+                    "backup_corrupt", "%s holds %r, which is no member of a pg_dump archive" % (path, name), next_step="dump again",
+                )
+    archive = open_archive(path, tools)
+    refused = refused_entries(archive)
+    if refused:
+        names = ["%s %s" % entry for entry in refused]
+        raise RecoveryError(
+            "backup_corrupt",
+            "%s holds what no Letta database has: %s" % (path, ", ".join(names[:5])),
+            next_step="dump Letta's schema alone (pg_dump -n), or drop these objects; they could run code at restore",
+            details={"refused": names},
+        )
+    return archive
+
+
+def _content(options, folder, plain, progress):
+    warnings = [] if options.taken_at else ["taken_at is the time of the dump's file: the dump itself does not say it with its time zone"]
+    target = os.path.join(folder, "database")
+    if plain:
+        tools = pg_tools.find_tools(options.bin_dir, min_major=database_facts(options.server)["server_version_num"] // 10000)
+        scratch.archive_plain_dump(options.dump, options.server, target, tools, options.jobs or 1, progress)
+        warnings.append("made from plain SQL: filtered, loaded into a scratch database, dumped again")
+    else:
+        tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
+        _open_checked(options.dump, tools)
+        target = _copy_dump(options.dump, target, progress)
+    # From here on the copy is read: what is digested is what the set holds.
+    archive = _open_checked(target, tools)
+    facts = archive_facts.content(archive, tools, progress)
+    if len(facts["revisions"]) != 1:
+        warnings.append("alembic_version holds %d revisions instead of one" % len(facts["revisions"]))
+    return dict(
+        made_by=contents.MADE_BY,
+        adopted_from=os.path.abspath(options.dump),
+        valid_until=None,
+        letta=dict(
+            version=options.letta_version,
+            release_range=releases.release_range_of(facts["revisions"][0]) if len(facts["revisions"]) == 1 else None,
+            alembic_revisions=facts["revisions"],
+        ),
+        postgresql=_postgresql(archive),
+        database=_database(archive, facts["schema"], os.path.relpath(target, folder), plain),
+        tables=facts["tables"],
+        sequences=facts["sequences"],
+        agents=facts["agents"],
+        encryption_key=secrets.fingerprint(options.encryption_key) if options.encryption_key else None,
+        redis=_copy_redis(options.redis, folder),
+        volumes=_copy_volumes(options.volumes, folder),
+        warnings=warnings,
+    )
+
+
+def _copy_dump(source, target, progress):
+    os.mkdir(target, 0o700)
+    if not os.path.isdir(source):
+        # One file has its own name in the set; a custom archive still restores with several jobs.
+        target = os.path.join(target, "archive.tar" if tarfile.is_tarfile(source) else "archive.dump")
+        pairs = [(source, target)]
+    else:
+        pairs = [(os.path.join(source, name), os.path.join(target, name)) for name in sorted(os.listdir(source))]
+    progress.start("copy", total=sum(os.path.getsize(path) for path, _to in pairs))
+    done = 0
+    for path, to in pairs:
+        _copy(path, to)
+        done += os.path.getsize(to)
+        progress.update(done, os.path.basename(path))
+    return target
+
+
+def _copy(source, target):
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o600)
+
+
+def _postgresql(archive):
+    version = _VERSION.match(archive.server_version)
+    parts = [int(part) for part in version.group().split(".")] if version else []
+    number = None
+    if parts:
+        number = parts[0] * 10000 + (parts[1] if len(parts) > 1 else 0)
+    dumped = _VERSION.match(archive.dump_version)
+    return dict(
+        server_version=version.group() if version else archive.server_version,
+        server_version_num=number,
+        dump_version=dumped.group() if dumped else archive.dump_version,
+        pgvector=None,
+        system_identifier=None,
+    )
+
+
+def _database(archive, schema, path, plain):
+    owners = {entry.owner for entry in archive.entries if entry.type == "TABLE" and entry.schema == schema and entry.name == "agents"}
+    size = archive.data_bytes()
+    return dict(
+        name=schema if plain and schema != "public" else "letta" if plain else archive.dbname,
+        owner=None if plain else next(iter(owners), None),
+        encoding=archive.encoding(),
+        collate=None,
+        ctype=None,
+        locale_provider=None,
+        locale=None,
+        schema=schema,
+        schemas=archive.schemas(),
+        size_bytes=int(size * _GROWTH.get(archive.compression, 3)),
+        size_estimated=True,
+        settings=[] if schema == "public" else [dict(role=None, name="search_path", value=schema)],
+        acl=[],
+        comment=None,
+        connection_limit=-1,
+        extensions=[dict(name=name, version=None, schema=place) for name, place in sorted(archive.extensions().items())],
+        archive=dict(path=path, format=archive.format, compression=archive.compression, bytes=size),
+    )
+
+
+def _copy_redis(source, folder):
+    if not source:
+        return None
+    with open(source, "rb") as stream:
+        name = "dump.rdb" if stream.read(9).startswith((b"REDIS", b"VALKEY")) else "appendonly.aof"
+    os.mkdir(os.path.join(folder, "redis"), 0o700)
+    _copy(source, os.path.join(folder, "redis", name))
+    return dict(path="redis/" + name, bytes=os.path.getsize(source), server_version=None)
+
+
+def _copy_volumes(adopted, folder):
+    done = []
+    for volume in adopted:
+        if not volumes.NAME.match(volume["name"]):
+            raise RecoveryError("usage", "%r is no name for a volume" % volume["name"], next_step="use letters, digits, . _ -")
+        os.makedirs(os.path.join(folder, "volumes"), 0o700, exist_ok=True)
+        suffix = next((end for end in (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz") if volume["path"].endswith(end)), ".tar")
+        archive = "volumes/%s%s" % (volume["name"], suffix)
+        _copy(volume["path"], os.path.join(folder, archive))
+        try:
+            facts = verify.read_volume(os.path.join(folder, archive))
+        except (tarfile.TarError, OSError, EOFError, ValueError) as exc:
+            raise RecoveryError(
+                "backup_corrupt", "volume %s: %s: %s" % (volume["name"], volume["path"], exc), next_step="make the tar file again"
+            ) from None
+        done.append(dict(facts, name=volume["name"], source=None, archive=archive))
+    return done
