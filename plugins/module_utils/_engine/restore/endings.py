@@ -10,7 +10,8 @@ import time
 from ..errors import RecoveryError
 from . import cutover, lock, recovery
 from . import journal as journals
-from .runs import RUNS, live_untouched, services_stopped, undo_command
+from .plan import undo_command
+from .runs import RUNS, live_untouched, services_stopped
 
 OK, SKIPPED = "ok", "skipped"
 

@@ -60,6 +60,11 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
     return plan
 
 
+def undo_command(run_id):
+    """Return the line that takes a run back."""
+    return "ansible-playbook playbooks/rollback.yml -e letta_restore_id=%s" % run_id
+
+
 def _check_key(manifest, options):
     saved, key = manifest.get("encryption_key"), options.get("encryption_key")
     if saved and key and not letta_secrets.matches(key, saved):

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase assess: which set, is it whole, what would a restore of it do here.
+
+Functions take the context of :mod:`restore.runs`: server, options, target, key, runs_root, run_id, progress.
+"""
+from __future__ import annotations
+
+from ..backup import catalogue
+from ..backup import manifest as manifests
+from ..errors import RecoveryError
+from ..findings import FAIL
+from ..postgres.archive import open_archive, refused_entries
+from . import journal as journals
+from . import stage
+from .plan import make_plan, undo_command
+from .prove import prove_database
+from .target import loss_window
+
+HISTORY = 5
+
+
+def choose_set(context, earlier):
+    """Choose a set and check it: checksums of every file, table of contents.
+
+    :param earlier: journal of a prepared run whose set is to be used, or None.
+    :returns: (SetInfo, manifest, rejected)
+    :raises RecoveryError: ``no_usable_backup`` or ``backup_corrupt``.
+    """
+    options, wanted = context.options, context.options.backup_id
+    if earlier is not None and "stage" not in options.phases and "cutover" in options.phases:
+        wanted = earlier.data["set_id"]
+    info, rejected = catalogue.choose(
+        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context.progress)
+    )
+    manifest = manifests.load(info.path)
+    tools = stage.tools_for(manifest, options.bin_dir)
+    refused = refused_entries(open_archive(stage.archive_path(info.path, manifest), tools))
+    if refused:
+        raise RecoveryError(
+            "backup_corrupt",
+            "%s holds objects no Letta database has: %s" % (info.id, ", ".join("%s %s" % tuple(item[:2]) for item in refused[:5])),
+            next_step="restore it by hand if you trust it; this collection runs no code that came in a dump",
+            details={"refused": [list(item) for item in refused[:20]]},
+        )
+    return info, manifest, rejected
+
+
+def _reason_against(info, progress):
+    findings = manifests.verify_files(info.path, manifests.load(info.path), progress)
+    bad = [item.detail for item in findings if item.status == FAIL]
+    return "; ".join(bad[:3]) if bad else None
+
+
+def _is_unchanged(context, manifest):
+    """Tell whether live is this very set already: made by our last run, and proven equal again now."""
+    live = context.target["live"]
+    done = _succeeded(context)
+    if context.options.force or not live or live["fenced"] or not done:
+        return False
+    last = done[-1]
+    if last["set_id"] != manifest["id"] or (last.get("side") or {}).get("oid") != live["oid"]:
+        return False
+    tables, findings = prove_database(context.server.database(context.options.database), manifest)
+    return all(row["digest"] == "equal" for row in tables) and not any(item.status == FAIL for item in findings)
+
+
+def _succeeded(context):
+    """Return the journals' data of earlier runs on this target that ended well, oldest first."""
+    found = [item.data for item in journals.list_runs(context.runs_root)[0]]
+    return [data for data in found if data["target"] == context.key and data["status"] == journals.SUCCEEDED]
+
+
+def plan_restore(context, info, manifest, rejected):
+    """Return the plan of restoring a set (see :func:`restore.plan.make_plan`)."""
+    options, live, window = context.options, context.target["live"], None
+    if live and not live["fenced"]:
+        window = loss_window(context.server, options.database, live["schema"], manifest["taken_at"])
+    facts = {
+        "run_id": context.run_id,
+        "host": options.host,
+        "database": options.database,
+        "mode": options.mode,
+        "letta_version": options.letta_version,
+        "encryption_key": options.encryption_key,
+        "keep_previous_seconds": options.keep_previous_seconds,
+        "stops": list(options.stops),
+        "service_manager": options.service_manager,
+        "verified_at": info.verified_at,
+        "why": "asked for by id" if options.backup_id != "latest" else "the newest set that can be used",
+        "rejected": rejected,
+        "undo": undo_command(context.run_id),
+    }
+    return make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+
+
+def _history(context):
+    """Return seconds per phase of the last like runs, oldest first."""
+    history = []
+    for data in _succeeded(context)[-HISTORY:]:
+        seconds = {phase["name"]: phase["seconds"] for phase in data.get("phases", []) if phase.get("seconds") is not None}
+        seconds["downtime"] = data.get("downtime_seconds")
+        seconds["total"] = sum(value for value in seconds.values() if value)
+        history.append(seconds)
+    return history
