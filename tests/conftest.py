@@ -8,3 +8,5 @@ ROOT = Path(__file__).resolve().parent.parent
 for entry in (ROOT, ROOT / "playbooks" / "collections"):
     if str(entry) not in sys.path:
         sys.path.insert(0, str(entry))
+
+pytest_plugins = ["tests.lab.fixtures"]
