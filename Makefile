@@ -55,7 +55,7 @@ restore: lab ## Restore the sample backup set into the local PostgreSQL
 
 .PHONY: backup-sample
 backup-sample: venv-test ## Make the sample backup set anew from a real Letta server (a few minutes)
-	@$(PY) -m tests.lab sample --into playbooks/files/sample-sets
+	@$(PY) -m tests.lab sample
 
 .PHONY: test
 test: venv-test lint sanity package ## Everything: lint, sanity, package, then all tests
