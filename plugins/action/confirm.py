@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
         except RecoveryError as error:
             data = error.as_dict()
             message = data.pop("message")
-            result.update(data, failed=True, msg="%s: %s\nNOW: %s\nNEXT: %s" % (data["failure_class"], message, data["now"], data["next_step"]))
+            lines = ("%s: %s" % (error.failure_class, message), "NOW: %s" % error.now, "NEXT: %s" % error.next_step)
+            result.update(data, failed=True, msg="\n".join(lines))
         return result
 
     def _confirm(self, expected, given, what, timeout):

@@ -27,8 +27,8 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         result["changed"] = False
         spec = {
-            "facts": {"type": "dict", "required": True}, "show": {"type": "str", "choices": list(SHOWS)}, "write": {"type": "bool", "default": False},
-            "report_dir": {"type": "str"},
+            "facts": {"type": "dict", "required": True}, "show": {"type": "str", "choices": list(SHOWS)},
+            "write": {"type": "bool", "default": False}, "report_dir": {"type": "str"},
         }
         options = self.validate_argument_spec(argument_spec=spec)[1]
         report = collect.build_report(options["facts"])

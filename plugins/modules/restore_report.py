@@ -80,7 +80,9 @@ lines:
   elements: str
   returned: always
 paths:
-  description: Paths of the files, with the keys C(folder), C(json), C(html), C(junit), C(prometheus), C(latest). Empty when nothing was written.
+  description:
+    - Paths of the files, with the keys C(folder), C(json), C(html), C(junit), C(prometheus), C(latest).
+    - Empty when nothing was written.
   type: dict
   returned: always
 written:

@@ -29,7 +29,7 @@ def clean_text(value, limit=MAX_TEXT, default=""):
         value = value.decode("utf-8", "replace")
     try:
         raw = value if isinstance(value, str) else str(value)
-    except Exception as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raw = "<unprintable %s: %s>" % (type(value).__name__, type(error).__name__)
     # Cut first: a value of many megabytes must not cost a pass over each character.
     cut = len(raw) > limit
@@ -73,6 +73,11 @@ def clean_dict(value):
     return value if isinstance(value, dict) else {}
 
 
+def as_dicts(rows, key):
+    """Return a list whose items are all mappings; anything else becomes the value of ``key`` in one."""
+    return [row if isinstance(row, dict) else {key: row} for row in rows]
+
+
 def plain(value, depth=0):
     """Return a deep copy of ``value`` in plain JSON types."""
     if depth > MAX_DEPTH:
@@ -114,7 +119,7 @@ def minute(moment):
 
 def thousands(count):
     """Return a count for a person, in groups of three: ``4 118``; ``?`` for None."""
-    return "?" if count is None else "{:,}".format(int(count)).replace(",", " ")
+    return "?" if count is None else format(int(count), ",").replace(",", " ")
 
 
 def plural(count, noun):
@@ -134,7 +139,7 @@ def span(seconds):
         return ("%.1f s" % seconds).replace(".0 s", " s")
     for unit, lower, step, below in (("d", 86400, 3600, "h"), ("h", 3600, 60, "min"), ("min", 60, 1, "s")):
         if seconds >= lower:
-            whole, rest = divmod(int(round(seconds)), lower)
+            whole, rest = divmod(round(seconds), lower)
             rest //= step
             return "%d %s %d %s" % (whole, unit, rest, below) if rest else "%d %s" % (whole, unit)
-    return "%d s" % int(round(seconds))
+    return "%d s" % round(seconds)

@@ -8,7 +8,7 @@ The keys are the public ones of ``report.json``. Odd input never raises: it beco
 from __future__ import annotations
 
 from ..errors import FAILURE_CLASSES
-from .clean import clean_count, clean_dict, clean_list, clean_number, clean_text, iso, plain, plural, when
+from .clean import as_dicts, clean_count, clean_dict, clean_list, clean_number, clean_text, iso, plain, plural, when
 from .groups import OTHER, TABLE_GROUPS, group_of
 
 STATUSES = ("succeeded", "failed", "rolled_back", "planned")
@@ -103,7 +103,7 @@ def _backup(backup):
 
 
 def _rejected(rejected):
-    rows = (r if isinstance(r, dict) else {"id": r} for r in clean_list(rejected))
+    rows = as_dicts(clean_list(rejected), "id")
     return [{"id": clean_text(r.get("id"), NAME, "?"), "reason": clean_text(r.get("reason"), 1000)} for r in rows]
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import re
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ..progress import human_bytes
-from .clean import clean_count, clean_number, minute, plural, span, thousands, when
+from .clean import as_dicts, clean_count, clean_number, minute, plural, span, thousands, when
 from .timeline import timeline
 
 TEMPLATE = "report.html.j2"
@@ -39,8 +39,8 @@ def render_html(report):
     plan = report["plan"]
     parts = {key: plan.get(key) if isinstance(plan.get(key), dict) else {} for key in ("window", "schema", "disk")}
     rows = {key: plan.get(key) if isinstance(plan.get(key), list) else [] for key in ("steps", "stops", "rejected", "warnings")}
-    rows["steps"] = [step if isinstance(step, dict) else {"name": step} for step in rows["steps"]]
-    rejected = report["backup"]["rejected"] or [row if isinstance(row, dict) else {"id": row} for row in rows["rejected"]]
+    rows["steps"] = as_dicts(rows["steps"], "name")
+    rejected = report["backup"]["rejected"] or as_dicts(rows["rejected"], "id")
     return environment.get_template(TEMPLATE).render(
         r=report, plan=plan, parts=parts, rows=rows, rejected=rejected, bars=timeline(report), word=headline(report), tone=tone(report),
     )
@@ -119,7 +119,8 @@ def _xml(text):
 def render_prometheus(report):
     """Return the report for node_exporter's textfile collector."""
     labels = {
-        "target": report["target"]["host"] or report["host"], "database": report["target"]["database"] or "", "playbook": report["playbook"],
+        "target": report["target"]["host"] or report["host"], "database": report["target"]["database"] or "",
+        "playbook": report["playbook"],
     }
     families = []
 

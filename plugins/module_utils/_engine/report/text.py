@@ -8,7 +8,7 @@ import textwrap
 from datetime import datetime, timezone
 
 from ..progress import human_bytes
-from .clean import clean_count, clean_dict, clean_list, clean_number, clean_text, minute, plural, span, thousands, when
+from .clean import as_dicts, clean_count, clean_dict, clean_list, clean_number, clean_text, minute, plural, span, thousands, when
 
 WIDTH = 110
 LABEL = 7
@@ -64,7 +64,7 @@ def _headline(plan, now):
     kind = plan.get("kind")
     if kind == "unchanged":
         return "nothing to do: %s already holds %s" % (target, set_id)
-    verb = {"resume": "go on with the interrupted restore of", "fresh": "restore"}.get(kind, "restore")
+    verb = "go on with the interrupted restore of" if kind == "resume" else "restore"
     mode = ", in place" if plan.get("mode") == "in_place" else ""
     return "%s %s (%s%s) -> %s%s" % (verb, set_id, known, mode, target, ", which does not exist yet" if kind == "fresh" else "")
 
@@ -122,8 +122,7 @@ def _means(plan):
 
 def _steps(steps):
     lines = []
-    for number, step in enumerate(steps[:50]):
-        step = step if isinstance(step, dict) else {"name": step}
+    for number, step in enumerate(as_dicts(steps[:50], "name")):
         seconds = clean_number(step.get("expected_seconds"))
         text = clean_text(step.get("name"), 40, "?").ljust(10)
         text += " " + clean_text(step.get("detail"), 300)
@@ -135,8 +134,7 @@ def _steps(steps):
 def rejected_lines(rejected):
     """Return one line per backup set that was passed over, with its reason."""
     lines, rows = [], clean_list(rejected)
-    for number, row in enumerate(rows[:MAX_REASONS]):
-        row = row if isinstance(row, dict) else {"id": row}
+    for number, row in enumerate(as_dicts(rows[:MAX_REASONS], "id")):
         text = "%s: %s" % (clean_text(row.get("id"), SHORT, "?"), clean_text(row.get("reason"), 500, "no reason given"))
         lines += labelled("" if number else "REJECT", text)
     if len(rows) > MAX_REASONS:

@@ -12,8 +12,9 @@ MIN_WIDTH = 0.6
 def timeline(report):
     """Return the bars of a report's phases.
 
-    :returns: ``{"rows": [{name, status, seconds, left, width, detail}], "downtime": None | {left, width, seconds}, "ticks": [{left, text}]}``;
-        ``left`` and ``width`` in per cent. Phases that never ran have width 0. Where a phase has no start, it follows the one before.
+    :returns: ``rows``, the phases with ``left`` and ``width`` added; ``downtime``, None or ``left``, ``width``, ``seconds``;
+        ``ticks``, the ``left`` and ``text`` of the axis. ``left`` and ``width`` are per cent. Phases that never ran have width 0.
+        Where a phase has no start, it follows the one before.
     """
     placed, cursor = [], 0.0
     starts = [when(phase["started_at"]) for phase in report["phases"]]
@@ -26,10 +27,10 @@ def timeline(report):
         placed.append((phase, begin, seconds))
         cursor = max(cursor, begin + seconds)
     whole = cursor or 1.0
-    rows = [
-        dict(phase, left=round(min(100 * begin / whole, 100 - MIN_WIDTH), 3), width=_width(seconds, whole) if phase["seconds"] is not None else 0)
-        for phase, begin, seconds in placed
-    ]
+    rows = []
+    for phase, begin, seconds in placed:
+        left = round(min(100 * begin / whole, 100 - MIN_WIDTH), 3)
+        rows.append(dict(phase, left=left, width=_width(seconds, whole) if phase["seconds"] is not None else 0))
     return {"rows": rows, "downtime": _downtime(report, placed, zero, whole), "ticks": _ticks(whole) if cursor else []}
 
 

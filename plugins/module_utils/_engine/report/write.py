@@ -21,7 +21,7 @@ def write_report(report, report_dir):
 
     :param report: what :func:`collect.build_report` returned.
     :param report_dir: folder of all reports; made when missing.
-    :returns: dict of the paths: ``folder``, ``json``, ``html``, ``junit``, ``prometheus``, ``latest`` (None when the link could not be set).
+    :returns: dict of the paths: ``folder``, ``json``, ``html``, ``junit``, ``prometheus``, ``latest`` (None when there is no such link).
     :raises RecoveryError: ``usage`` when the run id is no safe folder name or the folder cannot be written.
     """
     run_id = report["run_id"]
@@ -37,7 +37,8 @@ def write_report(report, report_dir):
     }
     paths = {"folder": folder}
     try:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+        _make_folder(report_dir)
+        _make_folder(folder)
         for key, (name, text, mode) in texts.items():
             paths[key] = os.path.join(folder, name)
             _write(paths[key], text, mode)
@@ -48,6 +49,13 @@ def write_report(report, report_dir):
         ) from error
     paths["latest"] = _link(report_dir, run_id)
     return paths
+
+
+def _make_folder(path):
+    """Make a folder that node_exporter may enter, whatever the umask; one that is there keeps its mode."""
+    if not os.path.isdir(path):
+        os.makedirs(path)
+        os.chmod(path, 0o755)  # noqa: S103 - names and counts only; the files carry their own modes
 
 
 def _write(path, text, mode):
