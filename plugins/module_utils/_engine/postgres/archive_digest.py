@@ -4,7 +4,12 @@
 """The digests of :mod:`digest`, from an archive's own text and without a server."""
 from __future__ import annotations
 
+import multiprocessing
 import struct
+import sys
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from hashlib import md5
 
 from ..errors import RecoveryError
@@ -15,16 +20,16 @@ from .copytext import CODECS, NULL, CopyError, CopyScanner, split_rows, unescape
 from .digest import Sums
 from .record import converter, texts
 
-# Rows at a time: bounds the memory that the fields of short rows take.
-BATCH_BYTES = 1 << 20
+_FORKED_TABLES = []  # what a worker digests with: inherited by fork, set just before it
 
 
-def digest_archive(archive, tools, groups=None, progress=None):
-    """Digest every table of an archive. Memory does not grow with it: one chunk of text, or the longest row.
+def digest_archive(archive, tools, groups=None, progress=None, jobs=1):
+    """Digest every table of an archive. Memory does not grow with it: some chunks of text, or the longest row.
 
     :param archive: an :class:`archive.Archive`.
     :param groups: ``{"schema.table": "column"}`` as for ``digest_database``; the column must be of a text-like type.
     :param progress: a Progress; counts tables.
+    :param jobs: worker processes (Linux); parsing the text of vectors takes most of the time, and it shares well.
     :returns: ``{"schema.table": TableDigest}`` of the tables it holds rows of.
     :raises RecoveryError: ``backup_corrupt`` when its text is damaged; ``usage`` for a dump of INSERT statements or unknown groups.
 
@@ -40,14 +45,53 @@ def digest_archive(archive, tools, groups=None, progress=None):
     progress.start("digest", len(entries), "tables")
     if entries:
         with selected(archive, tools, entries) as process:
-            for number, block in CopyScanner(process.stdout, [entry.copy for entry in entries]):
-                progress.update(number, labels[number])
-                try:
-                    tables[number].add(block)
-                except CopyError as exc:
-                    raise CopyError("table %s: %s" % (labels[number], exc)) from None
+            blocks = CopyScanner(process.stdout, [entry.copy for entry in entries])
+            run = _alone if jobs < 2 or not sys.platform.startswith("linux") else _with_workers
+            run(tables, _watched(blocks, labels, progress), jobs)
     progress.update(len(entries))
     return {label: table.sums.result(label in groups) for label, table in zip(labels, tables)}
+
+
+def _watched(blocks, labels, progress):
+    for number, block in blocks:
+        progress.update(number, labels[number])
+        yield number, block
+
+
+def _alone(tables, blocks, dummy_jobs):
+    for number, block in blocks:
+        tables[number].sums.merge(tables[number].digest(block))
+
+
+def _with_workers(tables, blocks, jobs):
+    """Spread blocks over processes; at most two blocks per worker wait, so that memory stays bounded."""
+    global _FORKED_TABLES  # noqa: PLW0603  (inherited by the workers' fork: no pickling of converters)
+    _FORKED_TABLES = tables
+    waiting = deque()
+
+    def collect():
+        number, future = waiting.popleft()
+        tables[number].sums.merge(future.result())
+
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"))
+    try:
+        for number, block in blocks:
+            waiting.append((number, pool.submit(_digest_in_worker, number, block)))
+            if len(waiting) > 2 * jobs:
+                collect()
+        while waiting:
+            collect()
+    except BrokenProcessPool:
+        raise RecoveryError(
+            "preflight", "a worker that digests the archive was killed, most likely for want of memory", next_step="use letta_restore_jobs=1"
+        ) from None
+    finally:
+        pool.shutdown(wait=True)
+        _FORKED_TABLES = []
+
+
+def _digest_in_worker(number, block):
+    return _FORKED_TABLES[number].digest(block)
 
 
 def _table_digesters(archive, entries, labels, groups):
@@ -67,15 +111,16 @@ def _table_digesters(archive, entries, labels, groups):
         ]
         if groups.get(label) not in [None] + columns:
             raise RecoveryError("usage", "table %s has no column %s" % (label, groups[label]))
-        result.append(_TableDigester(columns, converters, groups.get(label), codec))
+        result.append(_TableDigester(label, columns, converters, groups.get(label), codec))
     return result
 
 
 class _TableDigester:
-    """Adds blocks of one table's COPY text to its sums."""
+    """Digests blocks of one table's COPY text."""
 
-    def __init__(self, columns, converters, group, codec):
+    def __init__(self, label, columns, converters, group, codec):
         self.sums = Sums()
+        self._label = label
         self._width = len(columns)
         # by name as bytes, as the server's collation "C" has it
         self._order = sorted(range(len(columns)), key=lambda i: columns[i].encode("utf-8", "surrogateescape"))
@@ -83,24 +128,28 @@ class _TableDigester:
         self._group = columns.index(group) if group is not None else None
         self._codec = codec
 
-    def add(self, block):
-        """Add a block of whole lines."""
+    def digest(self, block):
+        """Return the :class:`Sums` of a block of whole lines."""
+        sums = Sums()
         if self._codec:
             block = block.decode(self._codec).encode("utf-8")
-        rows = split_rows(block, self._width)
+        try:
+            rows = split_rows(block, self._width)
+            columns = list(zip(*rows))
+            fields = [self._converters[i](columns[i]) for i in self._order if rows]
+        except CopyError as exc:
+            raise CopyError("table %s: %s" % (self._label, exc)) from None
         if not rows:
-            return
-        columns = list(zip(*rows))
-        fields = [self._converters[i](columns[i]) for i in self._order]
+            return sums
         records = zip(*fields) if fields else [()] * len(rows)
         digests = b"".join([md5(b"(%b)" % b",".join(record)).digest() for record in records])
         halves = struct.unpack(">%dQ" % (len(digests) // 8), digests)
         if self._group is None:
-            self.sums.add("", len(rows), sum(halves[0::2]), sum(halves[1::2]))
-            return
-        add = self.sums.add
+            sums.add("", len(rows), sum(halves[0::2]), sum(halves[1::2]))
+            return sums
         for key, first, second in zip(self._keys(columns[self._group]), halves[0::2], halves[1::2]):
-            add(key, 1, first, second)
+            sums.add(key, 1, first, second)
+        return sums
 
     @staticmethod
     def _keys(column):

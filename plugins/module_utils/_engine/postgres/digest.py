@@ -75,6 +75,11 @@ class Sums:
         entry[1] += first
         entry[2] += second
 
+    def merge(self, other):
+        """Add the sums of another piece."""
+        for key, entry in other.groups.items():
+            self.add(key, *entry)
+
     def result(self, grouped):
         """Return the :class:`TableDigest` of all that was added."""
         totals = [sum(entry[i] for entry in self.groups.values()) for i in range(3)]
@@ -256,11 +261,11 @@ def _digest_error(server, exc):
     return RecoveryError("preflight", "cannot digest the tables of %s: %s" % (server, reason), next_step=step)
 
 
-def digest_archive(archive, tools, groups=None, progress=None):
+def digest_archive(archive, tools, groups=None, progress=None, jobs=1):
     """Digest every table of an archive from its own text, without a server; equal to :func:`digest_database` of its source.
 
     See :mod:`archive_digest`, which is imported late: a database's digest needs none of it.
     """
     from .archive_digest import digest_archive as digest
 
-    return digest(archive, tools, groups, progress)
+    return digest(archive, tools, groups, progress, jobs)
