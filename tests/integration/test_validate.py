@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -11,6 +15,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.entities import RUNNING_WORK
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import is_structural, validate_database
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate_context import open_context, split_path
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate_data import DATA_PROBES
@@ -354,3 +359,48 @@ def test_only_checks_of_the_whole_database_are_structural(database):
         "revision.known", "revision.expected", "schema.constraints", "schema.primary_keys", "schema.indexes", "names.search_path",
         "names.vector", "sequence.message_seq_id", "vectors.archival_passages", "vectors.source_passages",
     }  # fmt: skip
+
+
+def run_module(name, server, check=False, **arguments):
+    arguments.update(
+        login_host=server.host, login_port=server.port, login_user=server.user, login_password=server.password, _ansible_check_mode=check
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "from ansible_collections.letta_ops.recovery.plugins.modules import %s as m; m.main()" % name],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "playbooks" / "collections")},
+    )
+    assert server.password not in done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_module_fails_on_what_it_was_told_to_fail_on(database, check):
+    query(database, "update agents set message_ids = '[]' where id = '%s'" % OTHER)
+    ask = partial(run_module, "letta_validate", database, check, database=database.dbname, expected_revision=HEAD)
+    tolerant = ask()
+    assert (tolerant["changed"], tolerant["status"]) == (False, "fail")
+    assert [c["id"] for c in tolerant["checks"] if c["status"] == "fail"] == ["agents.message_ids_empty"]
+    strict = ask(fail_on="all")
+    assert (strict["failed"], strict["failure_class"]) == (True, "verify_failed")
+    assert OTHER in strict["msg"]
+    assert strict["checks"] == tolerant["checks"]
+    query(database, "select setval('message_seq_id', 3)")
+    assert "sequence.message_seq_id" in ask()["msg"]
+    assert ask(fail_on="never")["status"] == "fail"
+
+
+def test_the_revision_of_a_database_and_of_its_archive_is_told_alike(pg, database, tmp_path):
+    query(database, "update alembic_version set version_num = 'ddb69be34a72'")
+    tools = find_tools(need=("pg_dump",))
+    run_tool([tools.path("pg_dump"), "-Fc", "-f", str(tmp_path / "a.dump"), "-t", "letta.alembic_version"], server=database)
+    live = run_module("alembic_info", database, database=database.dbname, target_version="0.16.8")
+    stored = run_module("alembic_info", database, archive=str(tmp_path / "a.dump"), target_version="0.16.8")
+    assert {**live, "invocation": 0} == {**stored, "invocation": 0}
+    assert (live["verdict"], live["release_range"], len(live["between"])) == ("older", "0.11.7", 50)
+    assert sum(step["changes_data"] for step in live["between"]) > 0
+    assert run_module("alembic_info", database, database=database.dbname)["verdict"] == "equal"
+    assert run_module("alembic_info", database, database=database.dbname, target_version="9.9")["failure_class"] == "usage"
