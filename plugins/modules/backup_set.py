@@ -203,6 +203,11 @@ kept:
   description: Reasons for which each other set is kept, by id.
   returned: when O(state=pruned)
   type: dict
+lines:
+  description: One readable line per set that is kept, with the reasons.
+  returned: when O(state=pruned)
+  type: list
+  elements: str
 freed_bytes:
   description: Bytes of the sets removed.
   returned: when O(state=absent) or O(state=pruned)
@@ -374,7 +379,13 @@ def absent(module):
 def pruned(module):
     """Remove what the policy lets go."""
     outcome = retention.prune(module.params["backup_root"], module.params["keep"] or {}, dry_run=module.check_mode)
-    return dict(changed=bool(outcome["removed"]), removed=outcome["removed"], kept=outcome["keep"], freed_bytes=outcome["freed_bytes"])
+    return dict(
+        changed=bool(outcome["removed"]),
+        removed=outcome["removed"],
+        kept=outcome["keep"],
+        freed_bytes=outcome["freed_bytes"],
+        lines=["kept %s: %s" % (set_id, ", ".join(reasons)) for set_id, reasons in outcome["keep"].items()],
+    )
 
 
 def main():

@@ -138,6 +138,11 @@ sets:
       description: What is odd about it.
       type: list
       elements: str
+lines:
+  description: One readable line per set.
+  returned: success
+  type: list
+  elements: str
 chosen:
   description: The set that O(backup_id) means, of the same form.
   returned: when O(backup_id) is given
@@ -191,12 +196,13 @@ def work(module):
     result = dict(changed=False)
     chosen = None
     if params["backup_id"]:
-        chosen, result["rejected"] = catalogue.choose(params["backup_root"], params["backup_id"], params["max_age"])
+        chosen, result["rejected"] = choose(params)
     if params["verify"] != "none":
         targets = [chosen] if chosen else catalogue.list_sets(params["backup_root"])
         result["verified"] = [verify_one(module, info) for info in targets]
     infos = catalogue.list_sets(params["backup_root"])
     result["sets"] = [info.as_dict() for info in infos]
+    result["lines"] = [catalogue.format_line(info) for info in infos]
     if chosen:
         result["chosen"] = next(info for info in infos if info.id == chosen.id).as_dict()
         if params["details"]:
@@ -205,6 +211,15 @@ def work(module):
         for warning in info.warnings if info.usable and info.age_seconds < 0 else ():
             module.warn("%s: %s" % (info.id, warning))
     return result
+
+
+def choose(params):
+    """Return the chosen set and the rejected ones; a set that is to be verified may be one that failed before."""
+    if params["verify"] != "none":
+        named = [info for info in catalogue.list_sets(params["backup_root"]) if info.id == params["backup_id"]]
+        if named:
+            return named[0], []
+    return catalogue.choose(params["backup_root"], params["backup_id"], params["max_age"])
 
 
 def verify_one(module, info):

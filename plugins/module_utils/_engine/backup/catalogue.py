@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 from .. import durable
 from ..errors import RecoveryError
+from ..progress import human_bytes
 from . import manifest as manifests
 from . import store
 
@@ -242,3 +243,33 @@ def _none_usable(root, rejected):
         next_step="raise letta_backup_max_age if the loss is acceptable, or catalog.yml --tags verify for the whole picture",
         details={"rejected": rejected},
     )
+
+
+def format_line(info, now=None):
+    """Return one line about a set for a person: id, moment, age, size, release, revision, when it was verified."""
+    now = now or datetime.now(timezone.utc)
+    parts = [info.id]
+    if info.taken_at != _EPOCH:
+        parts.append("%s (%s)" % (info.taken_at.strftime("%Y-%m-%d %H:%M UTC"), human_age(info.age_seconds)))
+    if not info.usable:
+        return "  ".join(parts + ["NOT USABLE: %s" % info.reason])
+    parts += [human_bytes(info.size_bytes), "Letta %s" % (info.letta_version or info.release_range or "unknown")]
+    parts += [",".join(info.alembic_revisions) or "no revision", "%d agents" % info.agents]
+    if info.kind != "backup":
+        parts.append(info.kind)
+    if info.verified_at:
+        ago = human_age(int((now - manifests.parse_stamp(info.verified_at)).total_seconds()))
+        parts.append("%s %s (%s)" % ("FAILED verification" if info.verified_status == "fail" else "verified", ago, info.verified_depth))
+    else:
+        parts.append("never verified")
+    return "  ".join(parts)
+
+
+def human_age(seconds):
+    """Return an age for a person: ``3 h ago``, ``12 d ago``, ``in the future``."""
+    if seconds < -CLOCK_SKEW.total_seconds():
+        return "in the future"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return "%d %s ago" % (seconds // size, unit)
+    return "just now"

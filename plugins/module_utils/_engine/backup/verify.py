@@ -77,7 +77,8 @@ def _archive_findings(set_dir, manifest, tools, progress):
             raise
         return [Finding("archive.unreadable", FAIL, exc.message, 1)]
     findings = [Finding("archive", PASS, "%d entries, every member can be read" % len(archive.entries))]
-    return findings + [_tables(manifest, counted), _sequences(manifest, archive)]
+    held = {"%s.%s" % (entry.schema, entry.name): 0 for entry in archive.data_entries()}
+    return findings + [_tables(manifest, dict(held, **counted)), _sequences(manifest, archive)]
 
 
 def _tables(manifest, counted):
