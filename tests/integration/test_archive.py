@@ -1,7 +1,9 @@
 """Archives are recognised, understood exactly, refused with a reason, and found out when damaged."""
+
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -67,9 +69,13 @@ def test_each_form_is_recognised_and_nasty_names_are_read_exactly(dumps, tools, 
     assert archive.extensions() == {"vector": "public"}
     assert refused_entries(archive) == []
     assert table_columns(archive, tools)[TABLE] == {
-        "id": "integer", "col\numn, (x)": "text", "constraint": "numeric(10,2)", "v": "public.vector(3)",
-        "UP": "timestamp(3) with time zone", "c": "public.color",
-    }  # fmt: skip
+        "id": "integer",
+        "col\numn, (x)": "text",
+        "constraint": "numeric(10,2)",
+        "v": "public.vector(3)",
+        "UP": "timestamp(3) with time zone",
+        "c": "public.color",
+    }
     assert table_columns(archive, tools)["public.child"] == {"a": "integer", "b": "bytea"}
 
 
@@ -151,8 +157,8 @@ def test_a_truncated_member_without_compression_is_found(nasty, tools, tmp_path)
 def test_a_row_with_a_column_too_many_is_found(nasty, tools, tmp_path):
     run_tool([tools.path("pg_dump"), "--format=directory", "--compress=none", "--file=%s" % (tmp_path / "d")], nasty)
     victim = largest_member(tmp_path / "d")
-    data = open(victim, "rb").read()
-    open(victim, "wb").write(data[:5000] + b"\t" + data[5001:])
+    data = pathlib.Path(victim).read_bytes()
+    pathlib.Path(victim).write_bytes(data[:5000] + b"\t" + data[5001:])
     with pytest.raises(RecoveryError, match=r"public\.many has another number of columns"):
         check_readable(open_archive(tmp_path / "d", tools), tools)
 
@@ -202,7 +208,9 @@ def test_an_older_pg_restore_or_one_without_the_compression_is_found_before_anyt
 
 def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_database, tools, tmp_path):
     server = make_database("archive")
-    query(server, """
+    query(
+        server,
+        """
         create function evil() returns event_trigger language plpgsql security definer as 'begin end';
         create event trigger boom on ddl_command_end execute function evil();
         create table t (i int); create view v as select * from t; create materialized view mv as select * from t;
@@ -212,13 +220,31 @@ def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_dat
         create procedure proc() language sql as 'select 1'; create aggregate agg (int) (sfunc = int4pl, stype = int);
         create function trig() returns trigger language plpgsql as 'begin return new; end';
         create trigger tr before insert on t for each row execute function trig(); select lo_create(0);
-    """ if query(server, "select 1 from pg_available_extensions where name = 'hstore'") else "")  # fmt: skip
+    """
+        if query(server, "select 1 from pg_available_extensions where name = 'hstore'")
+        else "",
+    )
     run_tool([tools.path("pg_dump"), "--format=custom", "--file=%s" % (tmp_path / "a")], server)
     refused = {kind for kind, unused in refused_entries(open_archive(tmp_path / "a", tools))}
     assert refused >= {
-        "FUNCTION", "EVENT TRIGGER", "VIEW", "MATERIALIZED VIEW", "RULE", "POLICY", "TYPE", "FOREIGN DATA WRAPPER", "SERVER",
-        "FOREIGN TABLE", "EXTENSION", "PUBLICATION", "DOMAIN", "PROCEDURE", "AGGREGATE", "TRIGGER", "BLOBS",
-    }  # fmt: skip
+        "FUNCTION",
+        "EVENT TRIGGER",
+        "VIEW",
+        "MATERIALIZED VIEW",
+        "RULE",
+        "POLICY",
+        "TYPE",
+        "FOREIGN DATA WRAPPER",
+        "SERVER",
+        "FOREIGN TABLE",
+        "EXTENSION",
+        "PUBLICATION",
+        "DOMAIN",
+        "PROCEDURE",
+        "AGGREGATE",
+        "TRIGGER",
+        "BLOBS",
+    }
     names = dict((name, kind) for kind, name in refused_entries(open_archive(tmp_path / "a", tools)))
     assert names["boom"] == "EVENT TRIGGER"
     assert "public.allowed" not in names and "public.t" not in names

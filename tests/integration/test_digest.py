@@ -1,4 +1,5 @@
 """A table's digest is the same from the server and from any archive of it, and notices every change."""
+
 from __future__ import annotations
 
 import datetime
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 FORMATS = ("directory", "custom", "tar")
-EXTENSION = "we.ird \"one"
+EXTENSION = 'we.ird "one'
 TORTURE = """
 create schema {ext}; create extension vector with schema {ext};
 create type mood as enum ('fine', 'not (so) fine', 'a "quoted", one');
@@ -35,12 +36,41 @@ TYPES = (
 ).split()
 
 text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12) | st.sampled_from(
-    ["", "\\N", "\\.", "NULL", "\\", "\\\\n", "a\tb\nc\r\b\f\v", '"', "(,)", " ", "\u00a0\u0085", "\U0001f600", "\\x41", "x\\", "\\101", "{}"]
+    [
+        "",
+        "\\N",
+        "\\.",
+        "NULL",
+        "\\",
+        "\\\\n",
+        "a\tb\nc\r\b\f\v",
+        '"',
+        "(,)",
+        " ",
+        "\u00a0\u0085",
+        "\U0001f600",
+        "\\x41",
+        "x\\",
+        "\\101",
+        "{}",
+    ]
 )
-moment = st.datetimes(datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30)).map(lambda value: value.isoformat() + "+00") | st.sampled_from(
-    ["infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "0001-01-01 00:00:00+00", "0001-12-31 23:59:59+00 BC", "20000-02-29 23:59:59.1+00",
-     "1890-01-01 00:00:00+00", "2024-02-29 23:59:59.123450+00", "4713-02-01 00:00:00+00 BC", "2000-02-29 20:00:00+00"]
-)  # fmt: skip
+moment = st.datetimes(datetime.datetime(1, 1, 2), datetime.datetime(9999, 12, 30)).map(
+    lambda value: value.isoformat() + "+00"
+) | st.sampled_from(
+    [
+        "infinity",
+        "-infinity",
+        "0044-03-15 12:00:00+00 BC",
+        "0001-01-01 00:00:00+00",
+        "0001-12-31 23:59:59+00 BC",
+        "20000-02-29 23:59:59.1+00",
+        "1890-01-01 00:00:00+00",
+        "2024-02-29 23:59:59.123450+00",
+        "4713-02-01 00:00:00+00 BC",
+        "2000-02-29 20:00:00+00",
+    ]
+)
 real = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled_from([-0.0, 0.0, 1e-45, 3.4028235e38, 1 / 3])
 half = st.floats(width=16, allow_nan=False, allow_infinity=False)
 
@@ -55,18 +85,36 @@ def array_of(values):
 
 
 VALUES = (
-    text, text, st.sampled_from(["", "a", " b"]), st.sampled_from(['{"a" :  1, "a": "\\n\\u0041 \\"x\\""}', "null", "[1, 2]"]),
-    st.sampled_from(['{"b": "\\\\ \\t", "a": 1.10}', '"x"']), st.binary(max_size=8).map(lambda value: "\\x" + value.hex()),
-    array_of(text), moment, array_of(moment), st.tuples(moment, st.sampled_from(["[%s,)", "(,%s]", "empty"])).map(
-        lambda pair: pair[1].replace("%s", '"%s"' % pair[0])),
-    moment.map(lambda value: value.replace("+00", "")), st.sampled_from(["2020-01-01", "0044-03-15 BC", "infinity"]),
-    st.floats().map(repr), (st.floats(width=32) | real).map(repr), st.decimals(allow_infinity=False).map(lambda v: str(v).replace("sNaN", "NaN").replace("-NaN", "NaN")),
-    st.booleans().map(str), st.sampled_from(["fine", "not (so) fine", 'a "quoted", one']), array_of(st.sampled_from(["fine", 'a "quoted", one'])),
-    text, moment, array_of(moment), listed(st.lists(real, min_size=3, max_size=3)) | st.just("[0,0,0]") | st.just("[1.10,0,-0]"),
-    listed(st.lists(half, min_size=3, max_size=3)), st.sampled_from(["{}/5", "{1:1.5,5:-2}/5", "{2:0.1}/5"]),
-    st.sampled_from(["1 year -2 days 03:04:05.6", "-00:00:01", "0"]), st.uuids().map(str), st.sampled_from(["{}", "{1,NULL,-3}"]),
-    st.sampled_from(['{"[1,2]",NULL}']), text,
-)  # fmt: skip
+    text,
+    text,
+    st.sampled_from(["", "a", " b"]),
+    st.sampled_from(['{"a" :  1, "a": "\\n\\u0041 \\"x\\""}', "null", "[1, 2]"]),
+    st.sampled_from(['{"b": "\\\\ \\t", "a": 1.10}', '"x"']),
+    st.binary(max_size=8).map(lambda value: "\\x" + value.hex()),
+    array_of(text),
+    moment,
+    array_of(moment),
+    st.tuples(moment, st.sampled_from(["[%s,)", "(,%s]", "empty"])).map(lambda pair: pair[1].replace("%s", '"%s"' % pair[0])),
+    moment.map(lambda value: value.replace("+00", "")),
+    st.sampled_from(["2020-01-01", "0044-03-15 BC", "infinity"]),
+    st.floats().map(repr),
+    (st.floats(width=32) | real).map(repr),
+    st.decimals(allow_infinity=False).map(lambda v: str(v).replace("sNaN", "NaN").replace("-NaN", "NaN")),
+    st.booleans().map(str),
+    st.sampled_from(["fine", "not (so) fine", 'a "quoted", one']),
+    array_of(st.sampled_from(["fine", 'a "quoted", one'])),
+    text,
+    moment,
+    array_of(moment),
+    listed(st.lists(real, min_size=3, max_size=3)) | st.just("[0,0,0]") | st.just("[1.10,0,-0]"),
+    listed(st.lists(half, min_size=3, max_size=3)),
+    st.sampled_from(["{}/5", "{1:1.5,5:-2}/5", "{2:0.1}/5"]),
+    st.sampled_from(["1 year -2 days 03:04:05.6", "-00:00:01", "0"]),
+    st.uuids().map(str),
+    st.sampled_from(["{}", "{1,NULL,-3}"]),
+    st.sampled_from(['{"[1,2]",NULL}']),
+    text,
+)
 rows_of_torture = st.lists(st.tuples(*[st.none() | value for value in VALUES]), max_size=4)
 
 
@@ -110,8 +158,12 @@ def test_the_digest_of_an_archive_equals_the_digest_of_its_database_for_any_rows
 def test_letta_has_equal_digests_in_every_archive_form_and_per_agent(make_database, tools, tmp_path):
     server = make_database("digest")
     query(server, "create extension vector; create table messages (id text primary key, agent_id text, embedding vector(8))")
-    query(server, "insert into messages select 'm' || i, nullif('agent-' || i %% 7, 'agent-6'), array_fill(i * 0.1, array[8])::vector "
-                  "from generate_series(1, 5000) i", ())  # fmt: skip
+    query(
+        server,
+        "insert into messages select 'm' || i, nullif('agent-' || i %% 7, 'agent-6'), array_fill(i * 0.1, array[8])::vector "
+        "from generate_series(1, 5000) i",
+        (),
+    )
     groups = {"public.messages": "agent_id"}
     expected = digest_database(server, groups=groups)
     assert set(expected["public.messages"].groups) == {"", "agent-0", "agent-1", "agent-2", "agent-3", "agent-4", "agent-5"}
@@ -134,9 +186,15 @@ def test_pieces_of_a_table_add_up_to_the_digest_of_the_whole(make_database, monk
 
 @pytest.mark.parametrize(
     "change",
-    ["update t set a = a || ' ' where i = 7", "delete from t where i = 7", "insert into t select * from t where i = 7",
-     "update t set a = null where i = 0", "update t set a = b, b = a where i = 7", "update t set f = -f where i = 0"],
-)  # fmt: skip
+    [
+        "update t set a = a || ' ' where i = 7",
+        "delete from t where i = 7",
+        "insert into t select * from t where i = 7",
+        "update t set a = null where i = 0",
+        "update t set a = b, b = a where i = 7",
+        "update t set f = -f where i = 0",
+    ],
+)
 def test_every_change_of_a_row_changes_the_digest(make_database, change):
     server = make_database("digest")
     query(server, "create table t (i int, a text, b text, f float8); insert into t select i, '', 'b' || i, 0 from generate_series(0, 9) i")
@@ -147,9 +205,12 @@ def test_every_change_of_a_row_changes_the_digest(make_database, change):
 
 def test_the_order_of_rows_and_columns_and_the_names_of_schemas_do_not_matter(make_database):
     server = make_database("digest")
-    query(server, "create table t (b text, a int); insert into t values ('x', 1), ('y', 2); "
-                  "create schema s; create table s.t (a int, gone int, b text); alter table s.t drop column gone; "
-                  "insert into s.t values (2, 'y'), (1, 'x')")  # fmt: skip
+    query(
+        server,
+        "create table t (b text, a int); insert into t values ('x', 1), ('y', 2); "
+        "create schema s; create table s.t (a int, gone int, b text); alter table s.t drop column gone; "
+        "insert into s.t values (2, 'y'), (1, 'x')",
+    )
     result = digest_database(server)
     assert result["public.t"] == result["s.t"]
     assert result["public.t"].digest != "md5sum:" + 32 * "0"

@@ -1,4 +1,5 @@
 """Dumping a live database: private files, in the snapshot asked for, with nothing left running and no secret told."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +15,12 @@ from dataclasses import replace
 import pytest
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import database_facts, sequences, tables, user_schemas
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import (
+    database_facts,
+    sequences,
+    tables,
+    user_schemas,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_archive, digest_database
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.dump import dump_directory
@@ -32,8 +38,11 @@ def tools():
 @pytest.fixture
 def filled(make_database):
     server = make_database("dump")
-    query(server, "create table t (i int, at timestamptz, b bytea); "
-                  "insert into t select i, '2020-01-01 00:00:00+00', '\\x00' from generate_series(1, 1000) i")  # fmt: skip
+    query(
+        server,
+        "create table t (i int, at timestamptz, b bytea); "
+        "insert into t select i, '2020-01-01 00:00:00+00', '\\x00' from generate_series(1, 1000) i",
+    )
     return server
 
 
@@ -105,8 +114,11 @@ def test_a_cancelled_dump_leaves_no_pg_dump_behind(filled, tools, tmp_path):
 
 
 def dumpers(server):
-    return query(server, "select count(*) from pg_stat_activity where datname = %s and query ilike 'lock table%%' "
-                         "and state = 'active'", (server.dbname,))[0][0]  # fmt: skip
+    return query(
+        server,
+        "select count(*) from pg_stat_activity where datname = %s and query ilike 'lock table%%' and state = 'active'",
+        (server.dbname,),
+    )[0][0]
 
 
 def wait_for(condition, seconds=20):
@@ -128,7 +140,7 @@ def test_the_facts_of_a_database_are_those_a_plain_dump_does_not_carry(pg, make_
     server = make_database("facts", letta=True, schema="letta")
     name = server.dbname
     admin = pg.server(dbname=name)
-    query(admin, 'comment on database "%s" is \'two\nlines\'' % name)
+    query(admin, "comment on database \"%s\" is 'two\nlines'" % name)
     query(admin, 'alter database "%s" connection limit 17' % name)
     query(admin, "alter role letta in database \"%s\" set work_mem = '5MB'" % name)
     query(admin, 'revoke connect on database "%s" from public' % name)
@@ -145,12 +157,17 @@ def test_the_facts_of_a_database_are_those_a_plain_dump_does_not_carry(pg, make_
 
 def test_sequences_name_their_column_whether_owned_or_only_drawn_from(make_database):
     server = make_database("facts")
-    query(server, """
+    query(
+        server,
+        """
         create schema letta; create sequence letta.message_seq_id; create sequence alone start 5;
-        create table letta.messages (id serial, sequence_id bigint default nextval('letta.message_seq_id'), n int generated always as identity);
+        create table letta.messages (id serial, sequence_id bigint default nextval('letta.message_seq_id'),
+            n int generated always as identity);
         create table part (i int) partition by range (i); create table part1 partition of part default; create extension vector;
-        create unlogged table quick (i int); create view v as select 1; select nextval('letta.message_seq_id'), nextval('letta.message_seq_id');
-    """)  # fmt: skip
+        create unlogged table quick (i int); create view v as select 1;
+        select nextval('letta.message_seq_id'), nextval('letta.message_seq_id');
+    """,
+    )
     found = sequences(server)
     assert found["letta.message_seq_id"] == {"last_value": 2, "is_called": True, "column": "letta.messages.sequence_id"}
     assert found["public.alone"] == {"last_value": 5, "is_called": False, "column": None}

@@ -1,10 +1,16 @@
 """COPY text is cut into tables and rows at any chunk boundary, and its values become records exactly."""
+
 from __future__ import annotations
 
 import io
 
 import pytest
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.copytext import CopyError, CopyScanner, decode_rows, unescape
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.copytext import (
+    CopyError,
+    CopyScanner,
+    decode_rows,
+    unescape,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.record import converter, send_vector
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.toc import TocError, split_columns
 

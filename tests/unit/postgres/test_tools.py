@@ -1,4 +1,5 @@
 """Client tools are found by what they do, and what they say is told without secrets."""
+
 from __future__ import annotations
 
 import os
@@ -64,7 +65,9 @@ def test_before_16_only_gzip_is_known(tmp_path):
 
 def test_when_nothing_fits_the_error_names_what_was_found_needed_and_to_install(tmp_path, only):
     only(fake(tmp_path / "a", "15.18"))
-    with pytest.raises(RecoveryError, match=r"needs pg_dump and pg_restore of PostgreSQL 18 or newer on this host; found: .*/a \(15.18") as failure:
+    with pytest.raises(
+        RecoveryError, match=r"needs pg_dump and pg_restore of PostgreSQL 18 or newer on this host; found: .*/a \(15.18"
+    ) as failure:
         find_tools(min_major=18)
     assert failure.value.failure_class == "preflight"
     assert "postgresql-client-18" in failure.value.next_step
@@ -92,12 +95,16 @@ def test_secrets_are_scrubbed_from_what_a_tool_says():
 def test_a_tool_gets_the_servers_environment_and_nothing_stray(monkeypatch):
     monkeypatch.setenv("PGOPTIONS", "-c search_path=evil")
     monkeypatch.setenv("PGSERVICE", "other")
-    out = run_tool([sys.executable, "-c", "import os; print(sorted(k for k in os.environ if k.startswith('PG')))"], Server(password="x")).stdout
+    out = run_tool(
+        [sys.executable, "-c", "import os; print(sorted(k for k in os.environ if k.startswith('PG')))"], Server(password="x")
+    ).stdout
     assert "PGPASSWORD" in out and "PGOPTIONS" not in out and "PGSERVICE" not in out
 
 
 def test_a_tool_that_takes_too_long_is_ended_with_its_children(tmp_path):
-    script = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); open(%r, 'w').write(str(p.pid)); p.wait()" % str(tmp_path / "pid")
+    script = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); open(%r, 'w').write(str(p.pid)); p.wait()" % str(
+        tmp_path / "pid"
+    )
     with pytest.raises(ToolFailed, match="longer than 1 s"):
         run_tool([sys.executable, "-c", script], timeout=1)
     assert gone(int((tmp_path / "pid").read_text()))
@@ -110,7 +117,7 @@ def test_leaving_a_running_tool_early_ends_it():
 
 
 def gone(pid):
-    for unused in range(100):
+    for _unused in range(100):
         try:
             with open("/proc/%d/stat" % pid) as stream:
                 if stream.read().rpartition(")")[2].split()[0] == "Z":

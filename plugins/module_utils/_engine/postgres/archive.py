@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pg_dump archives: what is in them, whether they can be read, and their rows, without a server."""
+
 from __future__ import annotations
 
 import os
@@ -21,14 +22,17 @@ from .toc import MAGIC, READ_SINCE, Toc, TocEntry, TocError, file_size, matches_
 LIST_SECONDS = 300
 # What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.
 ALLOWED_TYPES = frozenset(
-    (
-        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "COMMENT", "TABLE", "TABLE DATA",
-        "TABLE ATTACH", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT",
-        "INDEX", "INDEX ATTACH", "ACL", "DEFAULT ACL", "STATISTICS DATA",
-    )
-)  # fmt: skip
+    "ENCODING,STDSTRINGS,SEARCHPATH,DATABASE,DATABASE PROPERTIES,SCHEMA,COMMENT,TABLE,TABLE DATA,TABLE ATTACH,SEQUENCE,SEQUENCE SET,"
+    "SEQUENCE OWNED BY,DEFAULT,CONSTRAINT,FK CONSTRAINT,CHECK CONSTRAINT,INDEX,INDEX ATTACH,ACL,DEFAULT ACL,STATISTICS DATA".split(",")
+)
 ALLOWED_EXTENSIONS = frozenset(("vector", "plpgsql"))
-COMPRESSED_FILES = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+COMPRESSED_FILES = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+)
 _UNTOUCHED = "nothing was read into any database"
 
 
@@ -105,9 +109,11 @@ def open_archive(path, tools):
         raise corrupt(path, exc) from None
     if not matches_listing(toc, listing):
         raise RecoveryError(
-            "backup_corrupt", "%s: pg_restore reads another table of contents out of it than it holds" % path, now=_UNTOUCHED,
+            "backup_corrupt",
+            "%s: pg_restore reads another table of contents out of it than it holds" % path,
+            now=_UNTOUCHED,
             next_step="take another backup set, or make the dump again",
-        )  # fmt: skip
+        )
     return Archive(path, form, toc.compression, toc.dump_version, toc.server_version, toc.dbname, toc.entries)
 
 
@@ -173,9 +179,11 @@ def corrupt(path, reason):
     """Return the error of a damaged archive."""
     text = reason.stderr.strip().splitlines()[-1] if isinstance(reason, ToolFailed) and reason.stderr.strip() else str(reason)
     return RecoveryError(
-        "backup_corrupt", "%s is damaged: %s" % (path, text), now=_UNTOUCHED,
+        "backup_corrupt",
+        "%s is damaged: %s" % (path, text),
+        now=_UNTOUCHED,
         next_step="take another backup set (ansible-playbook playbooks/catalog.yml --tags verify lists the good ones)",
-    )  # fmt: skip
+    )
 
 
 def refused_entries(archive):
@@ -279,7 +287,7 @@ def read_rows(archive, tools, table):
 
     def rows():
         with selected(archive, tools, [entry]) as process:
-            for dummy, block in CopyScanner(process.stdout, [entry.copy]):
+            for _number, block in CopyScanner(process.stdout, [entry.copy]):
                 for row in decode_rows(block, len(columns), codec):
                     yield row
 

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The digests of :mod:`digest`, from an archive's own text and without a server."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -83,7 +84,9 @@ def _with_workers(tables, blocks, jobs):
             collect()
     except BrokenProcessPool:
         raise RecoveryError(
-            "preflight", "a worker that digests the archive was killed, most likely for want of memory", next_step="use letta_restore_jobs=1"
+            "preflight",
+            "a worker that digests the archive was killed, most likely for want of memory",
+            next_step="use letta_restore_jobs=1",
         ) from None
     finally:
         pool.shutdown(wait=True)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a database is, read from the system catalogs: its properties, tables and sequences."""
+
 from __future__ import annotations
 
 from contextlib import closing

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Columns and their types, out of the DDL that an archive carries."""
+
 from __future__ import annotations
 
 import re
@@ -9,7 +10,9 @@ import re
 from .toc import split_top_level, unquote
 
 # What may follow a type in a column definition as pg_dump writes it.
-_AFTER_TYPE = re.compile(r"\s(?:COLLATE|NOT NULL|NULL|DEFAULT|GENERATED|CONSTRAINT|PRIMARY KEY|UNIQUE|CHECK|REFERENCES|STORAGE|COMPRESSION|OPTIONS)\b")
+_AFTER_TYPE = re.compile(
+    r"\s(?:COLLATE|NOT NULL|NULL|DEFAULT|GENERATED|CONSTRAINT|PRIMARY KEY|UNIQUE|CHECK|REFERENCES|STORAGE|COMPRESSION|OPTIONS)\b"
+)
 _TABLE_CLAUSE = re.compile(r"^(?:CONSTRAINT|CHECK|PRIMARY|UNIQUE|FOREIGN|EXCLUDE|LIKE|NOT NULL)\b")
 _DOMAIN = re.compile(r"^\s*CREATE DOMAIN (.+?) AS ", re.DOTALL)
 _EXTENSION = re.compile(r"^CREATE EXTENSION (?:IF NOT EXISTS )?(.+?) WITH SCHEMA (.+);", re.DOTALL)
@@ -122,7 +125,7 @@ def value_kind(written, known_domains, vector_schema):
         or ``sparsevec``; any other type of a user schema as written.
     """
     array = False
-    for dummy in range(32):  # a domain over a domain over …; a cycle cannot be created, but an archive can be forged
+    for _unused in range(32):  # a domain over a domain over …; a cycle cannot be created, but an archive can be forged
         text = re.sub(r"\([^()]*\)", "", written).strip()
         while text.endswith("[]"):
             text, array = text[:-2].strip(), True

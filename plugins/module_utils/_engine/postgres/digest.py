@@ -10,6 +10,7 @@ several times slower in some builds of PostgreSQL.)
 
 Generated columns are left out: an archive does not carry them, and they follow from the others.
 """
+
 from __future__ import annotations
 
 import threading

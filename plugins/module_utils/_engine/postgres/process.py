@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Running PostgreSQL's client tools: clean environment, no secret in what comes out, no orphan left behind."""
+
 from __future__ import annotations
 
 import ctypes

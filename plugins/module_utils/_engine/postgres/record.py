@@ -6,6 +6,7 @@
 A converter takes the raw COPY fields of one column (many rows at once) and returns what stands between the commas of the
 record's text. Columns are handled whole because a call per field would cost more than the work.
 """
+
 from __future__ import annotations
 
 import re
@@ -18,7 +19,22 @@ from .copytext import NULL, CopyError, unescape
 
 # Types whose text never holds a character that a record quotes, and never is empty.
 PLAIN_TYPES = frozenset(
-    ("smallint", "integer", "bigint", "boolean", "numeric", "real", "double precision", "uuid", "oid", "xid", "cid", "inet", "cidr", "macaddr")
+    (
+        "smallint",
+        "integer",
+        "bigint",
+        "boolean",
+        "numeric",
+        "real",
+        "double precision",
+        "uuid",
+        "oid",
+        "xid",
+        "cid",
+        "inet",
+        "cidr",
+        "macaddr",
+    )
 )
 TIMESTAMPTZ = ("timestamp with time zone", "tstzrange", "tstzmultirange")
 _QUOTED = re.compile(rb'[\\"(), ]')
@@ -115,8 +131,14 @@ def _utc_match(match):
     days, seconds = divmod(seconds, 86400)
     year, month, day = _civil(_days(1 - year if bc else year, month, day) + days)
     text = b"%04d-%02d-%02d %02d:%02d:%02d%b+00" % (
-        year if year > 0 else 1 - year, month, day, seconds // 3600, seconds // 60 % 60, seconds % 60, fraction or b""
-    )  # fmt: skip
+        year if year > 0 else 1 - year,
+        month,
+        day,
+        seconds // 3600,
+        seconds // 60 % 60,
+        seconds % 60,
+        fraction or b"",
+    )
     return text + (b" BC" if year <= 0 else b"")
 
 
@@ -184,7 +206,7 @@ def send_sparsevec(text):
     pairs = [part.split(b":") for part in body.split(b",")] if body else []
     return struct.pack(
         ">iii%di%df" % (len(pairs), len(pairs)),
-        *([int(dimensions), len(pairs), 0] + [int(pair[0]) - 1 for pair in pairs] + [float(pair[1]) for pair in pairs])
+        *([int(dimensions), len(pairs), 0] + [int(pair[0]) - 1 for pair in pairs] + [float(pair[1]) for pair in pairs]),
     )
 
 

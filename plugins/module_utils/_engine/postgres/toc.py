@@ -8,6 +8,7 @@ binary form is exact and holds the DDL and the COPY statement of every entry as 
 PostgreSQL's ``src/bin/pg_dump/pg_backup_archiver.c``, archive versions 1.12 (PostgreSQL 9.0) to 1.16 (17 and 18).
 :func:`matches_listing` compares the outcome with what ``pg_restore --list`` makes of the same archive.
 """
+
 from __future__ import annotations
 
 import os
@@ -115,7 +116,11 @@ def read_toc(stream, size):
     if not OLDEST_KNOWN <= version <= NEWEST_KNOWN:
         raise TocError("its archive version is %d.%d; known are %d.%d to %d.%d" % (version + OLDEST_KNOWN + NEWEST_KNOWN))
     reader.int_size, reader.offset_size, format_code = reader.byte(), reader.byte(), reader.byte()
-    if reader.int_size not in (4, 8) or reader.offset_size not in (4, 8) or format_code not in (CUSTOM_FORMAT, TAR_FORMAT, DIRECTORY_FORMAT):
+    if (
+        reader.int_size not in (4, 8)
+        or reader.offset_size not in (4, 8)
+        or format_code not in (CUSTOM_FORMAT, TAR_FORMAT, DIRECTORY_FORMAT)
+    ):
         raise TocError("its header is damaged")
     if version >= (1, 15):
         compression = COMPRESSIONS.get(reader.byte())
@@ -123,13 +128,13 @@ def read_toc(stream, size):
             raise TocError("its header names an unknown compression")
     else:
         compression = "none" if reader.int() == 0 else "gzip"
-    for dummy in range(7):  # when it was made, in the local time of that host: of no use without its zone
+    for _unused in range(7):  # when it was made, in the local time of that host: of no use without its zone
         reader.int()
     dbname, server_version, dump_version = reader.text(), reader.text(), reader.text()
     count = reader.int()
     if not 0 <= count <= _MAX_ENTRIES:
         raise TocError("its table of contents claims %d entries" % count)
-    entries = tuple(_read_entry(reader, version, format_code) for dummy in range(count))
+    entries = tuple(_read_entry(reader, version, format_code) for _unused in range(count))
     return Toc(version, compression, dbname or "", server_version or "", dump_version or "", entries)
 
 
@@ -145,7 +150,8 @@ def _read_entry(reader, version, format_code):
         reader.text()  # access method
     if version >= (1, 16):
         reader.int()  # relkind
-    owner, dummy = reader.text(), reader.text()  # WITH OIDS
+    owner = reader.text()
+    reader.text()  # WITH OIDS
     while reader.text() is not None:  # ids it depends on
         pass
     file = ""

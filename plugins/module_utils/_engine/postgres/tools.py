@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finding PostgreSQL's client tools and what they can do. Capabilities are detected, never assumed."""
+
 from __future__ import annotations
 
 import glob
