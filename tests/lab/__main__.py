@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from . import ROOT
+from .sample import make_sample, seed_stand
 from .stand import Stand
 
 
@@ -21,10 +22,13 @@ def _parser():
         ("up", _up, "start PostgreSQL (pgvector) and a Redis-compatible server on loopback; a second time does nothing"),
         ("down", _down, "stop both"),
         ("status", _status, "say what runs; exit 3 unless both do"),
+        ("seed", _seed, "fill the lab's database through a real Letta 0.16.8 and kill it in the middle of work (installs it: 800 MB)"),
+        ("sample", _sample, "make the shipped sample backup set anew: seed a fresh lab, then playbooks/backup.yml"),
         ("env", _env, "print shell variables (with passwords) that lead there: eval \"$(python -m tests.lab env)\""),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--dir", default=str(ROOT / ".lab"), help="the lab's folder (default: %(default)s)")
+        place = ROOT / ".lab" / "sample" if name == "sample" else ROOT / ".lab"
+        command.add_argument("--dir", default=str(place), help="the lab's folder (default: %(default)s)")
         command.set_defaults(run=run)
         if name == "down":
             command.add_argument("--remove", action="store_true", help="delete the servers' files, too (not the backups)")
@@ -50,6 +54,24 @@ def _status(args, stand):
     for name, state in states.items():
         print("%-10s %s" % (name, state))
     return 0 if all(state != "stopped" for state in states.values()) else 3
+
+
+def _seed(args, stand):
+    try:
+        facts = seed_stand(stand)
+    except FileExistsError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    print("%s: seeded, %.1f MB; seconds: %s" % (stand.folder, facts["bytes"] / 1e6, facts["seconds"]))
+    return 0
+
+
+def _sample(args, stand):
+    try:
+        print(make_sample(stand))
+    finally:
+        stand.down(remove=True)
+    return 0
 
 
 def _env(args, stand):

@@ -6,7 +6,11 @@ import warnings
 
 import pytest
 
+from .letta import LettaServer, migrate
+from .openai_stub import OpenAIStub
 from .postgres import EmbeddedPostgres
+from .sample import fill
+from .seed import SAMPLE_KEY
 from .valkey import EmbeddedValkey
 
 # As awkward as Letta itself can bear: it does not start when the URI needs a "%".
@@ -57,3 +61,62 @@ def redis_server(tmp_path_factory):
         yield server.start()
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def letta_redis(tmp_path_factory):
+    """A Redis-compatible server without a password, since Letta 0.16.8 has no setting for one."""
+    server = EmbeddedValkey(tmp_path_factory.mktemp("letta-redis"))
+    try:
+        yield server.start()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def openai_stub():
+    """The running fake of a model service."""
+    with OpenAIStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="session")
+def letta_template(pg, tmp_path_factory):
+    """Name of a database on ``pg`` with Letta 0.16.8's schema by its own migrations, and no row; never connect to it."""
+    server = pg.create_letta_database("letta_template", password=LETTA_PASSWORD, schema="letta")
+    migrate(server, tmp_path_factory.mktemp("letta-template"), SAMPLE_KEY)
+    return server.dbname
+
+
+@pytest.fixture
+def letta_database(pg, letta_template):
+    """Factory: ``letta_database(prefix="l")`` returns the owner's :class:`Server` in a fresh copy of ``letta_template``."""
+    made = []
+
+    def make(prefix="l"):
+        made.append("%s_%s" % (prefix, secrets.token_hex(4)))
+        return pg.clone_database(made[-1], letta_template, password=LETTA_PASSWORD)
+
+    yield make
+    for name in made:
+        pg.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def letta(pg, letta_template, letta_redis, openai_stub, tmp_path_factory):
+    """A running Letta 0.16.8 on an otherwise empty database, shared by all tests that only need some Letta."""
+    server = pg.clone_database("letta_shared", letta_template, password=LETTA_PASSWORD)
+    redis = (letta_redis.host, letta_redis.port)
+    with LettaServer(tmp_path_factory.mktemp("letta"), server, openai_stub.proxy, SAMPLE_KEY, redis) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def seeded(pg, letta_redis, tmp_path_factory):
+    """A database filled through a real Letta that was killed in the middle of work, made anew (two minutes); never write to it.
+
+    {"server": Letta's role in it, "made": ids by kind, "readback": everything as read before the kill, "seconds"}
+    """
+    server = pg.create_letta_database("letta_seeded", password=LETTA_PASSWORD, schema="letta")
+    facts = fill(server, (letta_redis.host, letta_redis.port), tmp_path_factory.mktemp("seeded"))
+    return {"server": server, **facts}

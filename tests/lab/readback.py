@@ -5,8 +5,8 @@ import hashlib
 import json
 
 # What differs between two reads of the very same data, measured with Letta 0.16.8.
-_LISTS_WITHOUT_ORDER = ("identity_ids", "tags", "identities", "sources", "tools", "secrets", "tool_exec_environment_variables", "agent_ids",
-                        "block_ids")
+_LISTS_WITHOUT_ORDER = ("identity_ids", "tags", "identities", "sources", "blocks", "file_blocks", "secrets", "agent_ids", "block_ids",
+                        "tool_exec_environment_variables", "isolated_block_ids")
 
 
 def read_back(letta):
@@ -85,7 +85,7 @@ def stable(value, key=""):
     if isinstance(value, dict):
         copy = {name: stable(item, name) for name, item in value.items()}
         if key == "memory":
-            for block in copy.get("file_blocks") or []:
+            for block in (copy.get("file_blocks") or {}).values():
                 block.pop("id", None)
         return copy
     if key == "tools":
@@ -94,5 +94,10 @@ def stable(value, key=""):
         return "sha256:%s of %d" % (hashlib.sha256(json.dumps(value).encode()).hexdigest(), len(value))
     if isinstance(value, list):
         items = [stable(item) for item in value]
-        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True)) if key in _LISTS_WITHOUT_ORDER else items
+        if key not in _LISTS_WITHOUT_ORDER:
+            return items
+        if items and isinstance(items[0], dict):
+            # "file_blocks" are told apart by their labels: their ids are invented at each read.
+            return {item["label" if key == "file_blocks" else "id"]: item for item in items}
+        return sorted(items)
     return value
