@@ -247,7 +247,7 @@ def _failure(result):
         "failure_class": result.get("failure_class") or "manual_help_needed",
         "message": first.partition(prefix)[2] if result.get("failure_class") and first.startswith(prefix) else first,
         "now": result.get("now", ""),
-        "next_step": result.get("next_step", ""),
+        "next_step": result.get("next_step") or "run the same command again with -vvv",
         "details": result.get("details") or {},
     }
 

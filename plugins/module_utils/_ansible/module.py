@@ -18,7 +18,7 @@ from .._engine.postgres.connection import Server
 from .._engine.progress import Progress
 
 # Options whose values are wiped from whatever we print, on top of Ansible's own no_log.
-_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password")
+_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password", "api_token")
 _MASK = "********"
 
 
