@@ -70,6 +70,11 @@ options:
     type: list
     elements: str
     default: []
+  store_hosts:
+    description: Hosts of group C(letta_store); the plan warns when sets are expected elsewhere than on this host.
+    type: list
+    elements: str
+    default: []
   run_tags:
     description: C(ansible_run_tags); a selection that would skip a needed phase is refused.
     type: list
@@ -176,6 +181,7 @@ def _options(module):
         keep_previous_seconds=p["keep_previous"],
         service_manager=p["service_manager"],
         stops=tuple(p["servers"]),
+        store_hosts=tuple(p["store_hosts"]),
         bin_dir=p["bin_dir"] or "",
         force=p["force"],
         controller=p["controller"],
@@ -285,6 +291,7 @@ def main():
         keep_previous=dict(type="int", default=604800),
         service_manager=dict(type="str", default="none"),
         servers=dict(type="list", elements="str", default=[]),
+        store_hosts=dict(type="list", elements="str", default=[]),
         run_tags=dict(type="list", elements="str", default=["all"]),
         skip_tags=dict(type="list", elements="str", default=[]),
         force=dict(type="bool", default=False),

@@ -64,6 +64,9 @@ def _headline(plan, now):
     kind = plan.get("kind")
     if kind == "unchanged":
         return "nothing to do: %s already holds %s" % (target, set_id)
+    if kind == "rollback":
+        run = clean_text(plan.get("run_id"), SHORT, "?")
+        return "take restore %s (of %s) back -> %s becomes the database of before" % (run, set_id, target)
     verb = "go on with the interrupted restore of" if kind == "resume" else "restore"
     mode = ", in place" if plan.get("mode") == "in_place" else ""
     return "%s %s (%s%s) -> %s%s" % (verb, set_id, known, mode, target, ", which does not exist yet" if kind == "fresh" else "")
@@ -203,7 +206,10 @@ def recap_lines(report, report_path=None):
         parts.append("whole run %s" % span(report["seconds"]))
     if report_path:
         parts.append("report %s" % report_path)
-    return lines + labelled("DONE", " · ".join(parts)) + _undo_lines(report)
+    lines += labelled("DONE", " · ".join(parts))
+    lines += labelled("NOW", report["now"]) if report["now"] else []
+    lines += labelled("NEXT", report["next_step"], wrap=False) if report["next_step"] else []
+    return lines + _undo_lines(report)
 
 
 def failure_lines(report, report_path=None):

@@ -86,6 +86,7 @@ def plan_restore(context, info, manifest, rejected):
         "encryption_key": options.encryption_key,
         "keep_previous_seconds": options.keep_previous_seconds,
         "stops": list(options.stops),
+        "store_hosts": list(options.store_hosts),
         "service_manager": options.service_manager,
         "verified_at": info.verified_at,
         "why": "asked for by id" if options.backup_id != "latest" else "the newest set that can be used",

@@ -67,7 +67,16 @@ def finish(server, root, journal, phases):
     if "verify" not in phases:
         journal.save(status=journals.PREPARED, prepared=True)
         lock.release(runs_root, data["target"], journal.run_id)
-        return {"status": "prepared", "downtime_seconds": None, "undo": {}, "dropped": [], "phases": data["phases"]}
+        now = "live database untouched; side database %s is proven and waits for its cutover" % data["names"]["side"]
+        return {
+            "status": "prepared",
+            "downtime_seconds": None,
+            "undo": {},
+            "dropped": [],
+            "phases": data["phases"],
+            "now": now,
+            "next_step": "ansible-playbook playbooks/restore-full.yml --tags cutover,verify",
+        }
     until = time.time() + data["keep_previous_seconds"]
     undo = {}
     if data.get("previous"):

@@ -4,7 +4,7 @@
 """What a run did, gathered from its journal in the words of the report."""
 from __future__ import annotations
 
-from .journal import utc_now
+from .journal import new_run_id, utc_now
 from .phases import PHASES
 
 
@@ -29,7 +29,8 @@ def of_run(journal, ending, playbook, failure=None):
     """
     data = journal.data
     begun = dict(data["facts"], plan=data["plan"], run_id=data["run_id"])
-    facts = _frame(begun, playbook, ending["status"])
+    # A prepared run did all it was asked to; the report's words know no fifth status.
+    facts = _frame(begun, playbook, "succeeded" if ending["status"] == "prepared" else ending["status"])
     proof = journal.entry("stage.prove") or {}
     facts.update(
         started_at=data["created_at"],
@@ -42,8 +43,7 @@ def of_run(journal, ending, playbook, failure=None):
         warnings=list(data["plan"].get("warnings", [])) + list(proof.get("warnings", [])),
         dropped=ending.get("dropped", []),
     )
-    if ending.get("now"):
-        facts["now"] = ending["now"]
+    facts.update({key: ending[key] for key in ("now", "next_step") if ending.get(key)})
     if failure:
         details = failure.get("details") or {}
         facts.update(
@@ -82,9 +82,9 @@ def of_rollback(journal, begun_plan, ending, playbook, failure=None):
 
 
 def of_refusal(failure, playbook, host, database):
-    """Return the report's facts of a run that was refused before it had a journal."""
+    """Return the report's facts of a run that was refused before it had a journal; it gets an id so that its report has a folder."""
     return {
-        "run_id": "",
+        "run_id": new_run_id(),
         "playbook": playbook,
         "status": "failed",
         "failure_class": failure["failure_class"],

@@ -50,19 +50,25 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
         "expected_seconds": expected.get("total"),
         "expected_downtime_seconds": expected.get("downtime"),
         "keep_previous_seconds": options.get("keep_previous_seconds"),
-        "undo": "" if kind != "replace" else options.get("undo", ""),
+        "undo": _undo(kind, options),
         "rows": sum(table["rows"] for table in manifest["tables"].values()),
         "tables": len(manifest["tables"]),
         "warnings": [],
     }
     plan["steps"] = _steps(plan, expected)
-    plan["warnings"] = _warnings(plan, manifest)
+    plan["warnings"] = _warnings(plan, manifest, options.get("store_hosts"))
     return plan
 
 
 def undo_command(run_id):
     """Return the line that takes a run back."""
     return "ansible-playbook playbooks/rollback.yml -e letta_restore_id=%s" % run_id
+
+
+def _undo(kind, options):
+    if kind != "replace":
+        return ""
+    return options.get("undo", "") if options["mode"] == "swap" else "restoring the safety set that is taken first; the recap names it"
 
 
 def _check_key(manifest, options):
@@ -224,8 +230,10 @@ def _steps(plan, expected):
     return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
 
 
-def _warnings(plan, manifest):
+def _warnings(plan, manifest, store_hosts):
     warnings = []
+    if store_hosts and plan["host"] not in store_hosts:
+        warnings.append("sets are read on %s itself, letta_store is %s: mount the store there" % (plan["host"], ", ".join(store_hosts)))
     if plan["disk"]["free_bytes"] is None:
         warnings.append("free disk space is unknown: the server's data folder is not visible from here")
     if plan["window"]["seconds"] is not None and plan["window"]["seconds"] < -60:

@@ -37,6 +37,7 @@ class RunOptions:
     keep_previous_seconds: int = 7 * 86400
     service_manager: str = "none"
     stops: tuple = ()
+    store_hosts: tuple = ()
     bin_dir: str = ""
     force: bool = False
     controller: dict = field(default_factory=dict)
