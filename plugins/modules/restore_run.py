@@ -159,7 +159,12 @@ ending:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import login_argument_spec, run, server_from_params
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import (
+    failure_of_result,
+    login_argument_spec,
+    run,
+    server_from_params,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, facts, in_place, phases, rollback, runs
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
@@ -230,7 +235,7 @@ def _report(params, journal, ending, failure=None):
 
 def fail(module, journal):
     params = module.params
-    failure = _failure(params["failure"] or {})
+    failure = failure_of_result(params["failure"] or {})
     note(module, journal)
     server = server_from_params(params, params["login_db"] or "postgres")
 
@@ -244,27 +249,13 @@ def fail(module, journal):
     return {"changed": True, "ending": ending, "report": _report(params, journal, ending, failure)}
 
 
-def _failure(result):
-    """Return the failure of a task's result; one that is not ours (a syntax error, a lost connection) gets its message."""
-    message = str(result.get("msg", "a task failed without a message"))
-    prefix = "%s: " % result.get("failure_class", "")
-    first = message.partition("\nNOW: ")[0]
-    return {
-        "failure_class": result.get("failure_class") or "manual_help_needed",
-        "message": first.partition(prefix)[2] if result.get("failure_class") and first.startswith(prefix) else first,
-        "now": result.get("now", ""),
-        "next_step": result.get("next_step") or "run the same command again with -vvv",
-        "details": result.get("details") or {},
-    }
-
-
 def act(module):
     params = module.params
     if params["state"] == "begun":
         return begin(module)
     if not params["run_dir"]:
         if params["state"] == "failed":  # refused before there was a journal
-            failure = _failure(params["failure"] or {})
+            failure = failure_of_result(params["failure"] or {})
             ending = dict(failure, status="failed", services_stopped=False, downtime_seconds=None)
             report = facts.of_refusal(failure, params["playbook"], params["host"], params["database"])
             return {"changed": False, "ending": ending, "report": report}

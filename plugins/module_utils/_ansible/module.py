@@ -124,6 +124,24 @@ def failure(error, params=None):
     return dict(data, msg="\n".join(lines))
 
 
+def failure_of_result(result):
+    """Turn a failed task's result back into what :func:`failure` was given.
+
+    :param result: result of a task; of one that is not ours (a template error, a lost connection) only ``msg`` is known.
+    :returns: dict of failure_class, message, now, next_step, details.
+    """
+    message = str(result.get("msg", "a task failed without a message"))
+    prefix = "%s: " % result.get("failure_class", "")
+    first = message.partition("\nNOW: ")[0]
+    return {
+        "failure_class": result.get("failure_class") or "manual_help_needed",
+        "message": first.partition(prefix)[2] if result.get("failure_class") and first.startswith(prefix) else first,
+        "now": result.get("now", ""),
+        "next_step": result.get("next_step") or "run the same command again with -vvv",
+        "details": result.get("details") or {},
+    }
+
+
 def scrub(value, params):
     """Return ``value`` (text, list or dict) without the secrets found in ``params``.
 
