@@ -25,7 +25,11 @@ def make_private_dir(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        os.mkdir(folder, 0o700)
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:  # another process made it in this instant
+            if not os.path.isdir(folder):
+                raise
 
 
 def write_private(path, data):

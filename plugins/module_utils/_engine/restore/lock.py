@@ -8,8 +8,10 @@ is proven: on its own machine by boot id, pid namespace, pid and start time.
 """
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from contextlib import contextmanager
 
 from .. import durable, processes
 from ..errors import RecoveryError
@@ -29,7 +31,7 @@ def read_lock(runs_root, target):
     except FileNotFoundError:
         return None
     except ValueError:
-        return {"run_id": "unknown", "controller": {}, "since": "unknown"}
+        return {"run_id": "unknown", "controller": {}, "since": "unknown", "token": "unreadable"}
 
 
 def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
@@ -65,7 +67,7 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
                 continue
             if _same(holder.get("controller"), controller) or _is_dead(holder, proven_dead):
                 dead = holder
-                _remove_if_still(path, holder)
+                _remove_if_still(runs_root, target, holder)
                 continue
             raise locked_error(holder, target) from None
         finally:
@@ -75,9 +77,20 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
 
 def release(runs_root, target, run_id):
     """Give the lock back if this run holds it."""
-    holder = read_lock(runs_root, target)
-    if holder and holder.get("run_id") == run_id:
-        os.unlink(lock_path(runs_root, target))
+    if not os.path.isdir(runs_root):
+        return
+    with _removing(runs_root):
+        holder = read_lock(runs_root, target)
+        if holder and holder.get("run_id") == run_id:
+            os.unlink(lock_path(runs_root, target))
+
+
+@contextmanager
+def _removing(runs_root):
+    """Let one process at a time look at a lock and remove it; the kernel ends this hold with the process."""
+    with open(os.path.join(runs_root, ".removing"), "a", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def _same(who, controller):
@@ -90,20 +103,12 @@ def _is_dead(holder, proven_dead):
     return processes.state_of(holder.get("controller")) == processes.DEAD
 
 
-def _remove_if_still(path, holder):
+def _remove_if_still(runs_root, target, holder):
     """Remove a dead holder's lock unless somebody else replaced it meanwhile."""
-    grave = "%s.dead-%d" % (path, os.getpid())
-    try:
-        os.rename(path, grave)
-    except FileNotFoundError:
-        return
-    try:
-        if durable.read_json(grave).get("token") != holder.get("token") and not os.path.exists(path):
-            os.link(grave, path)  # it was a new lock: put it back
-    except ValueError:
-        pass
-    finally:
-        os.unlink(grave)
+    with _removing(runs_root):
+        found = read_lock(runs_root, target)
+        if found is not None and found.get("token") == holder.get("token"):
+            os.unlink(lock_path(runs_root, target))
 
 
 def locked_error(holder, target):
