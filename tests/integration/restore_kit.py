@@ -1,4 +1,4 @@
-"""What tests of restores share: a small Letta database, a real backup set of it, playbooks as a person runs them, and what is true afterwards.
+"""What tests of restores share: a small Letta database, a real set of it, playbooks as a person runs them, what is true afterwards.
 
 ``World`` is one target: a live database (or none), a store with backup sets, an inventory, a folder of reports.
 """
