@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import closing
 
 import psycopg2
@@ -13,6 +14,8 @@ from psycopg2 import sql
 from ..errors import RecoveryError
 from .connection import connect
 
+# Parameters whose value is a list of names that PostgreSQL quotes one by one (GUC_LIST_QUOTE in its guc_tables.c).
+NAME_LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL
 
 
@@ -43,9 +46,9 @@ def create_side_database(server, name, owner, facts):
     :param facts: ``database`` part of a manifest: encoding, collate, ctype, locale_provider, settings, acl,
         comment, connection_limit, extensions, schema. Missing keys fall back to the server's defaults.
     :returns: (oid, warnings)
-    :raises RecoveryError: ``load_failed`` naming what PostgreSQL refused.
+    :raises RecoveryError: ``load_failed`` naming what PostgreSQL refused; nothing is left behind then.
     """
-    warnings = []
+    warnings, oid = [], None
     try:
         with closing(connect(server)) as conn, conn.cursor() as cursor:
             _create(cursor, name, owner, facts, warnings)
@@ -54,6 +57,8 @@ def create_side_database(server, name, owner, facts):
         with closing(connect(server.database(name))) as conn, conn.cursor() as cursor:
             _prepare_schemas(cursor, owner, facts)
     except psycopg2.Error as exc:
+        if oid is not None:
+            drop_database(server, name, oid)
         raise RecoveryError(
             "load_failed", "the side database %s could not be prepared on %s: %s" % (name, server.host, first_line(exc))
         ) from None
@@ -71,7 +76,8 @@ def _create(cursor, name, owner, facts, warnings):
     except (psycopg2.errors.WrongObjectType, psycopg2.errors.InvalidParameterValue, psycopg2.errors.FeatureNotSupported) as exc:
         if not locale:
             raise
-        warnings.append("locale %s of the backup is not on this server (%s): its default is used" % (facts["collate"], first_line(exc)))
+        wanted = facts.get("locale") or facts["collate"]
+        warnings.append("locale %s of the backup is not on this server (%s): its default is used" % (wanted, first_line(exc)))
         cursor.execute(sql.SQL(" ").join(parts))
 
 
@@ -128,9 +134,8 @@ def parse_acl_item(text):
 
     The role is an empty string for PUBLIC.
     """
-    role, _equals, rest = text.rpartition("=")
-    if role.startswith('"'):
-        role = role[1:-1].replace('""', '"')
+    quoted = re.match(r'"((?:[^"]|"")*)"=', text)
+    role, _equals, rest = (quoted.group(1).replace('""', '"'), "=", text[quoted.end() :]) if quoted else text.partition("=")
     letters = rest.partition("/")[0]
     found = []
     for index, letter in enumerate(letters):
@@ -140,9 +145,9 @@ def parse_acl_item(text):
 
 
 def _apply_grants(cursor, database, acl, roles):
-    """Make the privileges on the database those of the backup; None means PostgreSQL's default."""
+    """Make the privileges on the database those of the backup; none recorded means PostgreSQL's default."""
     warnings = []
-    if acl is None:
+    if not acl:
         return warnings
     cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
     for role, privileges in map(parse_acl_item, acl):
@@ -161,10 +166,10 @@ def _apply_grants(cursor, database, acl, roles):
 
 
 def _set_parameter(cursor, target, item):
-    """Set one parameter; search_path is a list of names, everything else one literal."""
+    """Set one parameter; some are lists of names (an empty one is written as an empty literal), everything else one literal."""
     value = sql.Literal(item["value"])
-    if item["name"] == "search_path":
-        value = sql.SQL(", ").join(sql.Identifier(part) for part in split_names(item["value"]))
+    if item["name"].lower() in NAME_LISTS:
+        value = sql.SQL(", ").join(map(sql.Literal, split_names(item["value"]) or [""]))
     parameter = sql.SQL(".").join(sql.Identifier(part) for part in item["name"].split("."))
     cursor.execute(sql.SQL("ALTER {} SET {} TO {}").format(target, parameter, value))
 
@@ -193,17 +198,19 @@ def _prepare_schemas(cursor, owner, facts):
     schema = facts.get("schema") or "public"
     if schema != "public":
         cursor.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner)))
+    places = []
     for extension in facts.get("extensions") or []:
         if extension["name"] == "plpgsql":
             continue
         place = extension.get("schema") or schema
+        places.append(place)
         cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(place)))
         cursor.execute(
             sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {}").format(
                 sql.Identifier(extension["name"]), sql.Identifier(place)
             )
         )
-    if schema != "public" and "public" not in (facts.get("schemas") or []):
+    if "public" not in [schema] + places + (facts.get("schemas") or []):
         cursor.execute("DROP SCHEMA IF EXISTS public")
 
 
