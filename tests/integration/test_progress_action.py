@@ -189,6 +189,14 @@ def test_a_time_limit_that_is_none_is_refused_before_anything_starts(acme, limit
     assert "letta_task_timeout must be a number of seconds above 0" in out
 
 
+def test_a_job_that_cannot_start_leaves_nothing_behind(acme):
+    (acme / "in-the-way").write_text("a file")
+    code, out = play(acme, [{"acme.slow.followed": {"seconds": 1}}], "-e", "ansible_async_dir=%s" % (acme / "in-the-way" / "async"))
+    assert code != 0
+    assert "could not create directory" in out
+    assert leftovers(acme) == []
+
+
 def test_async_of_the_users_own_is_refused(acme):
     code, out = play(acme, [{"acme.slow.followed": {"seconds": 1}, "async": 60, "poll": 5}])
     assert code != 0

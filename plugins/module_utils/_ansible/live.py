@@ -94,7 +94,8 @@ class _Watch:
         """Return the module's result without any trace of job control."""
         started = self._start()
         if "ansible_job_id" not in started:
-            self.over = True
+            # Ansible has forgotten the folder by now, and nothing on the host will remove it.
+            self._remove_folder()
             return self._tidy(started)
         self.job, self.job_file = str(started["ansible_job_id"]), str(started["results_file"])
         if not self.given:
@@ -110,9 +111,7 @@ class _Watch:
 
     def _start(self):
         action = self.action
-        if not action._connection._shell.tmpdir:
-            action._make_tmp_path()
-        self.tmpdir = action._connection._shell.tmpdir
+        self.tmpdir = self.shell.tmpdir or action._make_tmp_path()
         args = dict(action._task.args, progress_file=self.progress_file)
         try:
             action._task.async_val = self.timeout
@@ -194,10 +193,13 @@ class _Watch:
         doomed = [self.job_file] + ([] if self.given else [self.progress_file])
         try:
             self.action._low_level_execute_command("rm -f %s" % " ".join(self.shell.quote(path) for path in doomed))
-            self.action._cleanup_remote_tmp = True
-            self.action._remove_tmp_path(self.tmpdir)
+            self._remove_folder()
         except self.action.connection_errors as error:
             self.action.display.warning("[%s] temporary files of a finished task stay behind: %s" % (self.host, error))
+
+    def _remove_folder(self):
+        self.action._cleanup_remote_tmp = True
+        self.action._remove_tmp_path(self.tmpdir)
 
     def _line_lost(self, since, error):
         if time.monotonic() - since > OUTAGE:
@@ -268,6 +270,8 @@ def read_state(text):
         state.update({key: max(int(raw.get(key) or 0), 0) for key in ("done", "total")})
     except (ValueError, TypeError, AttributeError, OverflowError):
         return None
+    if state["total"]:
+        state["done"] = min(state["done"], state["total"])
     # Names come from the host: whatever could steer a terminal is dropped.
     for key in ("phase", "unit", "item"):
         state[key] = "".join(c for c in str(raw.get(key) or "") if c.isprintable())[:_MAX_ITEM]
