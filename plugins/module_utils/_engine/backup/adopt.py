@@ -163,6 +163,8 @@ def _open_checked(path, tools):
                 )
     archive = open_archive(path, tools)
     refused = refused_entries(archive)
+    # A line break in a name has carried commands into scripts made from archives (CVE-2025-8715); no name of Letta's has one.
+    refused += [(entry.type, repr(entry.name)) for entry in archive.entries if not (entry.name + entry.schema).isprintable()]
     if refused:
         names = ["%s %s" % entry for entry in refused]
         raise RecoveryError(

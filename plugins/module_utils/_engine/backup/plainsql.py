@@ -167,6 +167,8 @@ class _Lexer:
         while position < len(text):
             char = text[position]
             if self._quote:
+                if self._quote == '"' and char in "\r\n":
+                    raise refused(number, "a name with a line break in it")
                 position += 2 if self._escapes and char == "\\" else 1
                 if char == self._quote:
                     self._quote, self._escapes = "", False
