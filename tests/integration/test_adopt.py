@@ -139,10 +139,8 @@ def test_a_line_break_in_a_name_refuses_the_archive(pg, letta_shape, dump, optio
 @pytest.mark.parametrize("form", ["custom", "tar", "directory-gzip"])
 def test_a_truncated_dump_is_refused(form, dump, options):
     path = dump(form)
-    if os.path.isdir(path):
-        largest = max((os.path.join(path, name) for name in os.listdir(path)), key=os.path.getsize)
-    else:
-        largest = path
+    members = [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else [path]
+    largest = max(members, key=os.path.getsize)
     os.truncate(largest, os.path.getsize(largest) * 2 // 3)
     assert refusal(options(path)).failure_class == "backup_corrupt"
 

@@ -8,7 +8,9 @@ options, then ``run(module, function)`` where ``function(module)`` returns the r
 """
 from __future__ import annotations
 
+import re
 import traceback
+from urllib.parse import unquote
 
 from ansible.module_utils.basic import missing_required_lib
 
@@ -53,7 +55,11 @@ def server_from_params(params, dbname=None):
     """
     database = dbname or params.get("login_db")
     if params.get("login_uri"):
-        server = Server.from_uri(params["login_uri"])
+        try:
+            server = Server.from_uri(params["login_uri"])
+        except ValueError:
+            step = "postgresql://user:password@host:5432/database"
+            raise RecoveryError("usage", "the port in login_uri is no number", next_step=step) from None
         return server.database(database) if database else server
     return Server(
         host=params["login_host"],
@@ -92,7 +98,8 @@ def run(module, function, needs_database=True):
 
     A :class:`RecoveryError` ends in ``fail_json`` with ``msg`` (what failed, NOW, NEXT in readable
     lines) and the keys ``failure_class``, ``now``, ``next_step``, ``details``. Anything unforeseen
-    ends in class ``manual_help_needed`` with its traceback. Secrets are wiped from both.
+    ends in class ``manual_help_needed`` with the places it came through in ``details.where`` (ansible-core 2.19 drops
+    tracebacks unless asked). Secrets are wiped from both.
     """
     if needs_database:
         require_psycopg2(module)
@@ -105,7 +112,8 @@ def run(module, function, needs_database=True):
             "manual_help_needed",
             "unforeseen %s: %s" % (type(exc).__name__, exc),
             now="unknown: the step was cut short by an error nobody planned for",
-            next_step="run the same command again with -vvv and report the traceback",
+            next_step="report this, with details.where, as a fault of letta_ops.recovery",
+            details={"where": ["%s:%d %s" % frame[:3] for frame in traceback.extract_tb(exc.__traceback__)[-4:]]},
         )
         module.fail_json(exception=scrub(traceback.format_exc(), module.params), **failure(error, module.params))
     else:
@@ -153,12 +161,10 @@ def scrub(value, params):
 
 def _secrets(params):
     found = {str(params[name]) for name in _SECRET_OPTIONS if params.get(name)}
-    if params.get("login_uri"):
-        try:
-            found.add(Server.from_uri(params["login_uri"]).password)
-        except RecoveryError:
-            # An unreadable URI has no known password; the URI as a whole is wiped all the same.
-            found.discard("")
+    # By its place in the text, so that the password of a URI that cannot be read is known too.
+    match = re.search(r"://[^:/@]*:(.*)@", params.get("login_uri") or "")
+    if match:
+        found |= {match.group(1), unquote(match.group(1))}
     return {secret for secret in found if secret}
 
 

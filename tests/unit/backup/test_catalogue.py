@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, retention, store
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError

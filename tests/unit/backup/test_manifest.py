@@ -8,6 +8,7 @@ import stat
 import subprocess
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.plainsql import Script
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 

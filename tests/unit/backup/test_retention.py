@@ -4,11 +4,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.catalogue import SetInfo
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.retention import plan_prune
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .conftest import NOW
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, store
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 
@@ -27,7 +28,8 @@ with store.incoming(sys.argv[2], sys.argv[3]) as folder:
 @pytest.fixture
 def maker(sets):
     collections = Path(__file__).resolve().parents[3] / "playbooks" / "collections"
-    process = subprocess.Popen([sys.executable, "-c", MAKER, str(collections), sets.root, ID], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    argv = [sys.executable, "-c", MAKER, str(collections), sets.root, ID]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout.readline() == b"ready\n"
     yield process
     process.kill()

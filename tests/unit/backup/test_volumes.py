@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import verify, volumes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 
