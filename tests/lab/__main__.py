@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import shutil
 import sys
 
 from . import ROOT
@@ -27,7 +29,8 @@ def _parser():
         ("env", _env, "print shell variables (with passwords) that lead there: eval \"$(python -m tests.lab env)\""),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        place = ROOT / ".lab" / "sample" if name == "sample" else ROOT / ".lab"
+        # Letta stores tracebacks: paths of a developer's machine have no place in the shipped sample.
+        place = "/var/tmp/letta-lab-sample" if name == "sample" else ROOT / ".lab" / "local"
         command.add_argument("--dir", default=str(place), help="the lab's folder (default: %(default)s)")
         command.set_defaults(run=run)
         if name == "down":
@@ -67,10 +70,12 @@ def _seed(args, stand):
 
 
 def _sample(args, stand):
+    os.environ["LETTA_LAB_CACHE"] = str(stand.folder / "cache")
     try:
         print(make_sample(stand))
     finally:
         stand.down(remove=True)
+    shutil.rmtree(stand.folder)
     return 0
 
 

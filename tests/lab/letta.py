@@ -62,6 +62,8 @@ def environment(home, server, key=None, redis=None, model_proxy=None):
         "LETTA_USE_UVLOOP": "true",
         "TIKTOKEN_CACHE_DIR": str(static / "tiktoken_cache"),
         "NLTK_DATA": str(static / "nltk_cache"),
+        # Stored in the database as it is written here: an absolute path of this machine would go into backups.
+        "TOOL_EXEC_DIR": "~/tool_execution",
         "OPENAI_API_KEY": "fake-key-of-the-lab",
     }
     if model_proxy:

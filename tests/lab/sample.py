@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from . import ROOT, places
-from .letta import LettaServer, migrate
+from .letta import LettaServer, migrate, remove_home
 from .letta_install import VERSION
 from .openai_stub import OpenAIStub
 from .readback import read_back
@@ -59,7 +59,7 @@ def seed_stand(stand):
     home = stand.folder / "letta"
     with stand.valkey().without_password() as redis:
         facts = fill(server, redis, home)
-    shutil.rmtree(home)
+    remove_home(home)
     facts["bytes"] = postgres.execute("SELECT pg_database_size(%s)", params=(DATABASE,))[0][0]
     places.secret_file(stand.folder / "seed.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return facts
