@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.load import entries_to_load
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.sidedb import NAME_LIMIT, parse_acl_item, side_name, split_names
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.sidedb import (
+    NAME_LIMIT,
+    parse_acl_item,
+    side_name,
+    split_names,
+)
 
 RUN = "r-4f2a9c01"
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=40)

@@ -8,11 +8,8 @@ import hashlib
 import re
 from contextlib import closing
 
-import psycopg2
-from psycopg2 import sql
-
 from ..errors import RecoveryError
-from .connection import connect
+from .connection import connect, psycopg2, sql
 
 # Parameters whose value is a list of names that PostgreSQL quotes one by one (GUC_LIST_QUOTE in its guc_tables.c).
 NAME_LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
@@ -67,7 +64,8 @@ def create_side_database(server, name, owner, facts):
 
 def _create(cursor, name, owner, facts, warnings):
     """Create from template0; a locale this server lacks falls back to its default, said in a warning."""
-    parts = [sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))]
+    create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), sql.Identifier(owner))
+    parts: list[sql.Composable] = [create]
     if facts.get("encoding"):
         parts.append(sql.SQL("ENCODING {}").format(sql.Literal(facts["encoding"])))
     locale = _locale_clauses(facts)
@@ -85,7 +83,7 @@ def _locale_clauses(facts):
     """Return the CREATE DATABASE clauses of the backup's locale; none when it is not known."""
     if not facts.get("collate"):
         return []
-    clauses = [
+    clauses: list[sql.Composable] = [
         sql.SQL("LC_COLLATE {}").format(sql.Literal(facts["collate"])),
         sql.SQL("LC_CTYPE {}").format(sql.Literal(facts.get("ctype") or facts["collate"])),
     ]
@@ -167,7 +165,7 @@ def _apply_grants(cursor, database, acl, roles):
 
 def _set_parameter(cursor, target, item):
     """Set one parameter; some are lists of names (an empty one is written as an empty literal), everything else one literal."""
-    value = sql.Literal(item["value"])
+    value: sql.Composable = sql.Literal(item["value"])
     if item["name"].lower() in NAME_LISTS:
         value = sql.SQL(", ").join(map(sql.Literal, split_names(item["value"]) or [""]))
     parameter = sql.SQL(".").join(sql.Identifier(part) for part in item["name"].split("."))

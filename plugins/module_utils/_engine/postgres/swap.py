@@ -13,11 +13,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-import psycopg2
-from psycopg2 import sql
-
 from ..errors import RecoveryError
-from .connection import connect
+from .connection import connect, psycopg2, sql
 from .sidedb import database_oid, first_line
 
 
@@ -88,10 +85,12 @@ def exchange(server, live, side, previous):
     :param live: name that applications use; may be absent (fresh cluster): then side is renamed in.
     :raises RecoveryError: ``swap_rolled_back``; then no name has changed.
     """
-    rename = "ALTER DATABASE {} RENAME TO {}"
+    rename, new, pid = "ALTER DATABASE {} RENAME TO {}", None, None
     try:
         with closing(connect(server, autocommit=False)) as conn, conn.cursor() as cursor:
+            pid = conn.info.backend_pid
             cursor.execute("SET LOCAL lock_timeout = '5s'")
+            new = database_oid(cursor, side)
             if database_oid(cursor, live) is not None:
                 cursor.execute(sql.SQL(rename).format(sql.Identifier(live), sql.Identifier(previous)))
                 cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(previous)))
@@ -99,12 +98,26 @@ def exchange(server, live, side, previous):
             cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(live)))
             conn.commit()
     except psycopg2.Error as exc:
+        if new is not None and _went_through(server, live, new, pid):
+            return  # committed; only the answer was lost
         raise RecoveryError(
             "swap_rolled_back",
             "PostgreSQL refused to rename %s and %s: %s" % (live, side, first_line(exc)),
             now="no name has changed: %s is the database it was" % live,
             next_step="see who is connected (SELECT * FROM pg_stat_activity), then run the same command again",
         ) from None
+
+
+def _went_through(server, live, new, pid, patience=10.0):
+    """Tell whether an exchange whose session was lost was committed, once that session has ended on the server too."""
+    deadline = time.monotonic() + patience
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,))
+            if cursor.fetchone() is None:
+                break
+            time.sleep(0.1)
+        return database_oid(cursor, live) == new
 
 
 def describe_sessions(found, limit=5):
