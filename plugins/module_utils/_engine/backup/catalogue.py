@@ -92,7 +92,6 @@ def read_set(root, name, now):
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         return _unusable(name, path, now, "manifest.json lacks or misstates %s" % exc, "incomplete")
     note = _note(root, manifest)
-    warnings = facts.pop("warnings")
     return SetInfo(
         id=name,
         path=path,
@@ -100,7 +99,6 @@ def read_set(root, name, now):
         verified_at=note.get("verified_at"),
         verified_depth=note.get("depth"),
         verified_status=note.get("status"),
-        warnings=tuple(warnings),
         **facts
     )
 
@@ -129,7 +127,7 @@ def _facts(manifest, now):
         alembic_revisions=tuple(manifest["letta"]["alembic_revisions"]),
         agents=len(manifest.get("agents") or {}),
         valid_until=manifests.parse_stamp(until) if until else None,
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 

@@ -8,8 +8,6 @@ import os
 import threading
 import time
 
-from psycopg2 import sql
-
 from ..letta import releases, secrets
 from ..postgres import catalog, dump
 from ..postgres.archive import open_archive
@@ -26,7 +24,7 @@ _DATABASE_FACTS = (
 def revisions_of(conn, schema):
     """Return the rows of ``alembic_version``, sorted, as the connection's transaction sees them."""
     with conn.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT version_num FROM {}.alembic_version ORDER BY 1").format(sql.Identifier(schema)))
+        cursor.execute("SELECT version_num FROM %s ORDER BY 1" % catalog.quote_table(schema, "alembic_version"))
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -115,8 +113,8 @@ class Content:
     def _pairs(self, columns, table, first, second):
         if not {first, second} <= set(columns.get("%s.%s" % (self.plan["schema"], table), ())):
             return []
-        name = sql.Identifier(self.plan["schema"], table)
-        return self._query(sql.SQL("SELECT {}, {} FROM {}").format(sql.Identifier(first), sql.Identifier(second), name))
+        names = (catalog.quote_ident(first), catalog.quote_ident(second), catalog.quote_table(self.plan["schema"], table))
+        return self._query("SELECT %s, %s FROM %s" % names)
 
     def _agent_names(self, columns):
         return dict(self._pairs(columns, "agents", "id", "name"))
