@@ -40,7 +40,8 @@ def _seconds_since(journal, name, phases):
 def note_services(journal, stopped):
     """Record that Letta's servers are about to be stopped, or are up again; the time between them is the downtime."""
     if stopped:
-        if journal.state("services.stop") is None:
+        if not services_stopped(journal):  # after a failure they ran again: the downtime counts from now
+            journal.forget("services.stop", "services.start")
             journal.begin("services.stop")
         return
     journal.done("services.stop")
@@ -110,7 +111,7 @@ def fail(server, root, journal, failure, restore_safety=None):
     data = journal.data
     failure_class = failure.get("failure_class") or "manual_help_needed"
     status, next_step = journals.FAILED, failure.get("next_step", "")
-    outcome = recovery.recover(server, journal)
+    outcome = recovery.recover(server, journal, keep_side=failure_class == "verify_failed" and not data.get("removed"))
     if outcome == recovery.SWAPPED:
         now, failure_class = _put_back(server, journal)
         status = journals.ROLLED_BACK if failure_class == "swap_rolled_back" else journals.FAILED
@@ -122,7 +123,7 @@ def fail(server, root, journal, failure, restore_safety=None):
         kept = "side database %s is proven and kept: the next run starts at the cutover" % data["names"]["side"]
         now = "%s; %s" % (live_untouched(journal), kept)
     else:
-        now = failure.get("now") or live_untouched(journal)
+        now = _not_exchanged(server, journal, failure.get("now") or "")
     journal.finish(status, failure=dict(failure, failure_class=failure_class, now=now))
     lock.release(os.path.join(root, RUNS), data["target"], journal.run_id)
     return {
@@ -134,6 +135,17 @@ def fail(server, root, journal, failure, restore_safety=None):
         "downtime_seconds": downtime(journal),
         "phases": data["phases"],
     }
+
+
+def _not_exchanged(server, journal, told):
+    """Return what is true when no name has changed; a side database that stays is always named.
+
+    :param told: what the step that failed said; used where it speaks of the live database.
+    """
+    side = journal.data["names"]["side"]
+    if cutover.oid_of(server, side) is not None:
+        return "%s; side database %s is kept for study (the next restore drops it)" % (live_untouched(journal), side)
+    return told if told.startswith("live database") else live_untouched(journal)
 
 
 def _put_back(server, journal):
@@ -152,4 +164,3 @@ def _put_back(server, journal):
 
 def _no_live(journal):
     return "the live database was dropped for an in-place restore; its content is in set %s" % journal.data.get("safety_set")
-

@@ -37,9 +37,10 @@ def assess_run(server, journal):
     return CLEAN
 
 
-def recover(server, journal):
+def recover(server, journal, keep_side=False):
     """Put right what an unfinished run left half-way: its workers, its fence, its half-loaded database.
 
+    :param keep_side: leave a loaded database that was not proven where it is, for study.
     :returns: as :func:`assess_run`; afterwards live is open, old-whole or new-whole.
     """
     stop_workers(journal)
@@ -51,7 +52,7 @@ def recover(server, journal):
         journal.save(previous={"name": journal.data["names"]["previous"], "oid": fence["oid"]})
     if outcome != SWAPPED:
         journal.forget(*CUTOVER_STEPS)
-    if outcome == CLEAN:
+    if outcome == CLEAN and not keep_side:
         drop_side(server, journal)
         journal.forget(*STAGE_STEPS)
     return outcome
