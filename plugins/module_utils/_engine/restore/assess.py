@@ -10,8 +10,8 @@ from __future__ import annotations
 from ..backup import catalogue
 from ..backup import manifest as manifests
 from ..errors import RecoveryError
-from ..findings import FAIL
-from ..postgres.archive import open_archive, refused_entries
+from ..findings import FAIL, WARN
+from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
 from . import journal as journals
 from . import stage
 from .plan import make_plan, undo_command
@@ -19,6 +19,10 @@ from .prove import prove_database
 from .target import loss_window
 
 HISTORY = 5
+# Database-level settings that make every session load libraries, or look for them in another place.
+CODE_SETTINGS = frozenset(
+    ("session_preload_libraries", "local_preload_libraries", "dynamic_library_path", "extension_control_path", "jit_provider")
+)
 
 
 def choose_set(context, earlier):
@@ -31,12 +35,14 @@ def choose_set(context, earlier):
     options, wanted = context.options, context.options.backup_id
     if earlier is not None and "stage" not in options.phases and "cutover" in options.phases:
         wanted = earlier.data["set_id"]
+    found = {}
     info, rejected = catalogue.choose(
-        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context.progress)
+        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context.progress, found)
     )
+    context.warnings = [item.detail for item in found.get(info.id, []) if item.status == WARN]
     manifest = manifests.load(info.path)
     tools = stage.tools_for(manifest, options.bin_dir)
-    refused = refused_entries(open_archive(stage.archive_path(info.path, manifest), tools))
+    refused = refused_entries(open_archive(stage.archive_path(info.path, manifest), tools)) + _refused_facts(manifest["database"])
     if refused:
         raise RecoveryError(
             "backup_corrupt",
@@ -47,8 +53,15 @@ def choose_set(context, earlier):
     return info, manifest, rejected
 
 
-def _reason_against(info, progress):
-    findings = manifests.verify_files(info.path, manifests.load(info.path), progress)
+def _refused_facts(facts):
+    """Return [(kind, name)] of what a manifest wants set up and no Letta database has: extensions, settings that load code."""
+    names = [item["name"] for item in facts.get("extensions") or []]
+    refused = [("EXTENSION", name) for name in names if name not in ALLOWED_EXTENSIONS]
+    return refused + [("SETTING", item["name"]) for item in facts.get("settings") or [] if item["name"].lower() in CODE_SETTINGS]
+
+
+def _reason_against(info, progress, found):
+    findings = found[info.id] = manifests.verify_files(info.path, manifests.load(info.path), progress)
     bad = [item.detail for item in findings if item.status == FAIL]
     return "; ".join(bad[:3]) if bad else None
 
@@ -93,7 +106,9 @@ def plan_restore(context, info, manifest, rejected):
         "rejected": rejected,
         "undo": undo_command(context.run_id),
     }
-    return make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    plan["warnings"] += context.warnings
+    return plan
 
 
 def _history(context):

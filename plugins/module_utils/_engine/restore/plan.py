@@ -26,8 +26,8 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
     live = target["live"]
     _check_key(manifest, options)
     schema = _schema_verdict(manifest, target, options)
-    _check_server(manifest, target)
     _check_role(target, options)
+    _check_server(manifest, target)
     disk = _check_disk(manifest, target, options)
     kind = "unchanged" if unchanged else ("replace" if live else "fresh")
     expected = _expected(history)

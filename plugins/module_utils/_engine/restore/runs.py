@@ -62,6 +62,7 @@ class _Context:
     run_id: str
     progress: object
     started: float = field(default_factory=time.monotonic)
+    warnings: list = field(default_factory=list)  # on the chosen set, for the plan
 
     @property
     def check(self):
