@@ -9,11 +9,9 @@ import tempfile
 import threading
 from contextlib import closing
 
-import psycopg2
-
 from ..errors import RecoveryError
 from ..progress import Progress
-from .connection import connect
+from .connection import connect, psycopg2
 from .sidedb import first_line
 from .tools import ToolFailed, run_tool
 
@@ -37,6 +35,11 @@ def entries_to_load(archive):
     return wanted
 
 
+def conninfo(database):
+    """Return a connection string that means this database: a bare name with ``=`` in it would be read as options."""
+    return "dbname='%s'" % database.replace("\\", "\\\\").replace("'", "\\'")
+
+
 def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None):
     """Run pg_restore into a prepared database.
 
@@ -52,7 +55,7 @@ def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes
     handle, list_file = tempfile.mkstemp(prefix="letta-toc-")
     with os.fdopen(handle, "w") as stream:
         stream.writelines("%d;\n" % number for number in entries_to_load(archive))
-    argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--dbname=" + database]
+    argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--dbname=" + conninfo(database)]
     argv += ["--use-list=" + list_file]
     if owner != server.user:
         argv.append("--role=" + owner)
