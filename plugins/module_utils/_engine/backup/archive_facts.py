@@ -65,7 +65,7 @@ def content(archive, tools, progress=SILENT):
     :raises RecoveryError: ``schema`` for a dump that is not Letta's, ``backup_corrupt`` when its text is damaged.
     """
     schema = letta_schema(archive)
-    columns = table_columns(archive, tools)
+    columns = table_columns(archive)
     with_rows = {"%s.%s" % (entry.schema, entry.name) for entry in archive.data_entries()}
     groups = agents.group_columns({name: found for name, found in columns.items() if name in with_rows}, schema)
     digests = digest_archive(archive, tools, groups, progress)
