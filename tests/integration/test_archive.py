@@ -68,7 +68,7 @@ def test_each_form_is_recognised_and_nasty_names_are_read_exactly(dumps, tools, 
     assert archive.schemas() == ["public", "we ird"]
     assert archive.extensions() == {"vector": "public"}
     assert refused_entries(archive) == []
-    assert table_columns(archive, tools)[TABLE] == {
+    assert table_columns(archive)[TABLE] == {
         "id": "integer",
         "col\numn, (x)": "text",
         "constraint": "numeric(10,2)",
@@ -76,7 +76,7 @@ def test_each_form_is_recognised_and_nasty_names_are_read_exactly(dumps, tools, 
         "UP": "timestamp(3) with time zone",
         "c": "public.color",
     }
-    assert table_columns(archive, tools)["public.child"] == {"a": "integer", "b": "bytea"}
+    assert table_columns(archive)["public.child"] == {"a": "integer", "b": "bytea"}
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -4,6 +4,7 @@
 """Findings: the result of one check, in the shape the report prints."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -26,7 +27,7 @@ class Finding:
     status: str
     detail: str
     count: int = 0
-    examples: tuple = field(default_factory=tuple)
+    examples: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self):
         if self.status not in _ORDER:

@@ -68,4 +68,5 @@ def state_of(who):
         return DEAD if who.get("machine") and who["machine"] == here["machine"] else UNKNOWN
     if who.get("pidns") != here["pidns"]:
         return UNKNOWN
-    return ALIVE if start_time(who["pid"]) == who.get("started") is not None else DEAD
+    started = start_time(who["pid"])
+    return ALIVE if started is not None and started == who.get("started") else DEAD

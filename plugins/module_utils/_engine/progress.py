@@ -72,7 +72,7 @@ def human_seconds(seconds):
     """Return a duration for a person: ``2m18s``, ``8.4s``, ``1h02m``."""
     if seconds < 10:
         return "%.1fs" % seconds
-    seconds = int(round(seconds))
+    seconds = round(seconds)
     if seconds < 60:
         return "%ds" % seconds
     if seconds < 3600:

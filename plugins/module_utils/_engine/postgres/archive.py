@@ -16,14 +16,17 @@ from ..errors import RecoveryError
 from ..progress import Progress
 from . import ddl
 from .copytext import CODECS, CopyEnded, CopyError, CopyScanner, decode_rows
-from .process import ToolFailed, running_tool, run_tool
+from .process import ToolFailed, run_tool, running_tool
 from .toc import MAGIC, READ_SINCE, Toc, TocEntry, TocError, file_size, matches_listing, read_toc, split_columns  # noqa: F401
 
 LIST_SECONDS = 300
 # What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.
 ALLOWED_TYPES = frozenset(
-    "ENCODING,STDSTRINGS,SEARCHPATH,DATABASE,DATABASE PROPERTIES,SCHEMA,COMMENT,TABLE,TABLE DATA,TABLE ATTACH,SEQUENCE,SEQUENCE SET,"
-    "SEQUENCE OWNED BY,DEFAULT,CONSTRAINT,FK CONSTRAINT,CHECK CONSTRAINT,INDEX,INDEX ATTACH,ACL,DEFAULT ACL,STATISTICS DATA".split(",")
+    (
+        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "COMMENT", "TABLE",
+        "TABLE DATA", "TABLE ATTACH", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT",
+        "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "INDEX ATTACH", "ACL", "DEFAULT ACL", "STATISTICS DATA",
+    )
 )
 ALLOWED_EXTENSIONS = frozenset(("vector", "plpgsql"))
 COMPRESSED_FILES = (
@@ -134,8 +137,7 @@ def _read_own(path):
                 return "custom", read_toc(stream, file_size(path))
         if head[257:262] == b"ustar" or head.startswith(b"toc.dat\0"):
             with tarfile.open(path, "r:") as archive:
-                member = archive.extractfile("toc.dat")
-                return "tar", read_toc(member, file_size(path))
+                return "tar", read_toc(archive.extractfile("toc.dat"), file_size(path))
     except (FileNotFoundError, PermissionError, NotADirectoryError) as exc:
         raise RecoveryError("usage", "cannot read %s: %s" % (path, exc.strerror), next_step="check letta_adopt_dump") from None
     except TocError as exc:
@@ -203,7 +205,7 @@ def refused_entries(archive):
     return refused
 
 
-def table_columns(archive, tools=None):
+def table_columns(archive):
     """Return ``{"schema.table": {column: type}}`` from the archive's own DDL; see :func:`ddl.table_columns`."""
     return ddl.table_columns(archive.entries)
 
@@ -288,7 +290,6 @@ def read_rows(archive, tools, table):
     def rows():
         with selected(archive, tools, [entry]) as process:
             for _number, block in CopyScanner(process.stdout, [entry.copy]):
-                for row in decode_rows(block, len(columns), codec):
-                    yield row
+                yield from decode_rows(block, len(columns), codec)
 
     return columns, rows()

@@ -11,7 +11,6 @@ import sys
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from hashlib import md5
 
 from ..errors import RecoveryError
 from ..progress import Progress
@@ -19,7 +18,7 @@ from . import ddl
 from .archive import data_columns, selected
 from .copytext import CODECS, NULL, CopyError, CopyScanner, split_rows, unescape
 from .digest import Sums
-from .record import converter, texts
+from .record import converter, md5, texts
 
 _FORKED_TABLES = []  # what a worker digests with: inherited by fork, set just before it
 

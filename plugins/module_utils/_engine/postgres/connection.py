@@ -7,16 +7,18 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..errors import RecoveryError
 
+# The one place that imports psycopg2, so that its absence is one error with what to install (a module's main() tells it).
 try:
     import psycopg2
-    from psycopg2 import extensions
+    from psycopg2 import extensions, sql
 
-    PSYCOPG2_IMPORT_ERROR = None
-except ImportError as exc:  # the module's main() reports it with what to install
-    psycopg2 = None
+    PSYCOPG2_IMPORT_ERROR: ImportError | None = None
+except ImportError as exc:
+    psycopg2 = extensions = sql = None  # type: ignore[assignment]
     PSYCOPG2_IMPORT_ERROR = exc
 
 # One text form for every value on every server, so that digests compare (DateStyle,
@@ -29,6 +31,9 @@ CANONICAL_SETTINGS = (
     ("bytea_output", "hex"),
     ("jit", "off"),
 )
+
+
+_URI_PARTS = ("host", "user", "password", "dbname", "sslmode", "sslrootcert")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Server:
             raise RecoveryError(
                 "usage", "the PostgreSQL URI cannot be read", next_step="postgresql://user:password@host:5432/database"
             ) from None
-        known = {key: parts[key] for key in ("host", "user", "password", "dbname", "sslmode", "sslrootcert") if key in parts}
+        known: dict[str, Any] = {key: str(value) for key, value in parts.items() if key in _URI_PARTS}
         if "port" in parts:
             known["port"] = int(parts["port"])
         known.update({key: value for key, value in overrides.items() if value})

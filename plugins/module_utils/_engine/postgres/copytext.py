@@ -121,8 +121,9 @@ def unescape(value):
         return value
     # pairs of backslashes first: what lies between them holds single escapes only
     parts = value.split(b"\\\\")
-    for position, part in enumerate(parts):
-        if b"\\" in part:
+    for position, escaped in enumerate(parts):
+        if b"\\" in escaped:
+            part = escaped
             for escape, plain in SIMPLE_ESCAPES:
                 part = part.replace(escape, plain)
             if b"\\" in part:

@@ -50,8 +50,7 @@ def _parse_table(definition):
     """Return ({column: type, None for a generated one}, [(schema, name) of each parent])."""
     body, rest = _body(definition)
     columns = {}
-    for part in split_top_level(body):
-        part = part.strip()
+    for part in map(str.strip, split_top_level(body)):
         if not part or _TABLE_CLAUSE.match(part):
             continue
         name, kind = _split_name(part)
@@ -84,7 +83,8 @@ def _body(definition):
 
 
 def _split_name(part):
-    end = re.match(r'"(?:[^"]|"")*"|\S+', part).end()
+    found = re.match(r'"(?:[^"]|"")*"|\S+', part)
+    end = found.end() if found else 0
     return part[:end], part[end:]
 
 

@@ -222,7 +222,7 @@ class _Worker(threading.Thread):
         try:
             with closing(_begin(self._server, self._snapshot)) as self._conn:
                 self._work.run(self._conn)
-        except Exception as exc:  # a thread has nobody above it: the leader raises it
+        except Exception as exc:  # noqa: BLE001  a thread has nobody above it: the leader raises it
             self._work.error = self._work.error or exc
 
     def cancel(self):

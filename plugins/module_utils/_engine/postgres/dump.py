@@ -15,7 +15,7 @@ from ..progress import Progress
 from .catalog import database_facts
 from .connection import CANONICAL_SETTINGS
 from .process import ToolFailed, running_tool
-from .tools import best_compression  # noqa: F401  (callers take it from here as well)
+from .tools import best_compression
 
 POLL_SECONDS = 0.2
 NO_SET = "live database untouched; no backup set was made"

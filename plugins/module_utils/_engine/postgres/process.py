@@ -12,14 +12,14 @@ import signal
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 KEPT_STDERR = 4000
 _PR_SET_PDEATHSIG = 1
 try:
     _PRCTL = ctypes.CDLL(None, use_errno=True).prctl
 except (OSError, AttributeError):  # not Linux: no such call
-    _PRCTL = None
+    _PRCTL = None  # type: ignore[assignment]
 
 
 class ToolFailed(RuntimeError):
@@ -86,7 +86,7 @@ def _sigterm_unwinds():
         yield
         return
 
-    def leave(signum, frame):
+    def leave(signum, _frame):
         raise SystemExit(128 + signum)
 
     signal.signal(signal.SIGTERM, leave)
@@ -99,10 +99,8 @@ def _sigterm_unwinds():
 def _kill_group(process):
     """End a child and all it started: politely, then for good."""
     for signum, patience in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # then the group is gone already
             os.killpg(process.pid, signum)
-        except (ProcessLookupError, PermissionError):
-            pass  # the group is gone already
         try:
             process.wait(patience)
             return
@@ -129,7 +127,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
             stderr=errors,
             env=clean_environment(server, env),
             start_new_session=True,
-            preexec_fn=_prepare_child(os.getpid()),
+            preexec_fn=_prepare_child(os.getpid()),  # noqa: PLW1509 (umask and one system call: nothing that takes a lock)
         )
         try:
             yield process
@@ -169,7 +167,7 @@ def run_tool(argv, server=None, timeout=None, env=None):
             stderr=errors,
             env=clean_environment(server, env),
             start_new_session=True,
-            preexec_fn=_prepare_child(os.getpid()),
+            preexec_fn=_prepare_child(os.getpid()),  # noqa: PLW1509 (umask and one system call: nothing that takes a lock)
         )
         try:
             process.wait(timeout)

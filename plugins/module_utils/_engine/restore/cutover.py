@@ -7,12 +7,9 @@ from __future__ import annotations
 import time
 from contextlib import closing, contextmanager
 
-import psycopg2
-from psycopg2 import sql
-
 from ..errors import RecoveryError
 from ..postgres import sidedb, swap
-from ..postgres.connection import connect
+from ..postgres.connection import connect, psycopg2, sql
 
 FENCED_DRAIN_SECONDS = 5.0
 

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from psycopg2 import sql
-
 from ..findings import FAIL, PASS, WARN, Finding
 from ..postgres import catalog
-from ..postgres.connection import connect
+from ..postgres.connection import connect, sql
 from ..postgres.digest import digest_database
 from ..progress import Progress
 

@@ -8,13 +8,10 @@ import os
 import time
 from contextlib import closing
 
-import psycopg2
-from psycopg2 import sql
-
 from .. import durable
 from ..errors import RecoveryError
 from ..postgres import sidedb
-from ..postgres.connection import connect
+from ..postgres.connection import connect, psycopg2, sql
 from . import endings, lock, recovery
 from . import journal as journals
 from .runs import RUNS, services_stopped, target_key
@@ -116,7 +113,7 @@ def _plan(server, options, journal):
 
 
 def _written_since(server, database, schema, moment):
-    window = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
+    window: dict[str, object] = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
     if moment is None:
         return window
     window["seconds"] = max(0.0, time.time() - journals.parse_time(moment))

@@ -7,10 +7,8 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-import psycopg2
-
 from ..errors import RecoveryError
-from ..postgres.connection import connect
+from ..postgres.connection import connect, psycopg2
 from ..postgres.sidedb import first_line
 
 
@@ -133,7 +131,7 @@ def loss_window(server, database, schema, taken_at):
     :param taken_at: ISO time in UTC.
     :returns: {"seconds", "messages", "agents": [names, at most ten], "agents_count"}; counts are None when unknown.
     """
-    window = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
+    window: dict[str, object] = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
     with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT extract(epoch FROM now() - %s::timestamptz)::float", (taken_at,))
         window["seconds"] = cursor.fetchone()[0]

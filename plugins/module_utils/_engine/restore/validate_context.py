@@ -8,12 +8,7 @@ from contextlib import closing, contextmanager
 
 from ..findings import FAIL, PASS, Finding
 from ..letta.entities import VERSION_TABLE
-from ..postgres.connection import connect
-
-try:
-    from psycopg2 import sql
-except ImportError:  # reported when a module tries to connect
-    sql = None
+from ..postgres.connection import connect, sql
 
 
 @contextmanager
