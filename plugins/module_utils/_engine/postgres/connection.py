@@ -66,7 +66,7 @@ class Server:
                 "usage", "the PostgreSQL URI cannot be read", next_step="postgresql://user:password@host:5432/database"
             ) from None
         known: dict[str, Any] = {key: str(value) for key, value in parts.items() if key in _URI_PARTS}
-        if "port" in parts:
+        if str(parts.get("port", "")).isdigit():
             known["port"] = int(parts["port"])
         known.update({key: value for key, value in overrides.items() if value})
         return cls(**known)
