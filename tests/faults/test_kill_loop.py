@@ -1,0 +1,234 @@
+"""``kill -9`` after every write of the journal: live is old-whole or new-whole, and the next run ends well.
+
+Most moments are tried with the engine in a process of its own, which does what the roles do, in their order; the last
+tests kill the real playbook. ``module`` means that the process doing the work dies and the controller puts things back;
+``controller`` means that both die and nothing runs until somebody starts the next run.
+"""
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, in_place, rollback, runs, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import journal as journals
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import CRASH_VARIABLE, Journal
+from tests.integration.restore_kit import add_writes, content, fingerprint
+
+pytestmark = pytest.mark.slow
+
+RESTORE = ("stage.create", "stage.load", "stage.prove", "services.stop", "cutover.drain", "cutover.fence", "cutover.exchange", "services.start")
+ROLLBACK = ("services.stop", "rollback.drain", "cutover.fence", "rollback.exchange", "services.start")
+IN_PLACE = ("services.stop", "cutover.fence", "in_place.drop", "stage.create", "stage.load", "stage.prove", "cutover.exchange")
+STATES = ("begun", "done")
+FORK = multiprocessing.get_context("fork")
+
+
+def moments(steps, states=STATES):
+    """Return every moment of these steps; the start of the services is written only when it is done."""
+    return [item for step in steps for item in ("%s:%s" % (step, state) for state in states) if item != "services.start:begun"]
+
+
+def cases(steps):
+    """Both die at every moment; the module alone at every beginning, and at the end of the last step."""
+    alone = moments(steps, ("begun",)) + ["%s:done" % steps[-1]]
+    return [(moment, "controller") for moment in moments(steps)] + [(moment, "module") for moment in alone]
+
+
+class Service:
+    """A Letta server that is a file saying whether it runs."""
+
+    def __init__(self, world):
+        self.path = world.folder / "service"
+        self.set("running")
+
+    def set(self, state):
+        self.path.write_text(state, encoding="utf-8")
+
+    def state(self):
+        return self.path.read_text(encoding="utf-8")
+
+
+def restore(world, service, options):
+    """Do what role letta_restore does, in its order."""
+    begun = runs.begin(world.admin, options)
+    if begun["plan"]["kind"] == "unchanged":
+        return
+    journal, manifest = Journal.load(begun["run_dir"]), manifests.load(begun["set_dir"])
+    if not begun["staged"]:
+        if options.mode == "in_place" and begun["plan"]["kind"] == "replace":
+            stop(journal, service)
+            safety = take.take_backup(take.BackupOptions(server=world.live, root=world.root, bin_dir=world.bin_dir, jobs=1, kind="safety"))
+            in_place.remove_live(world.admin, journal, begun["names"], safety["id"])
+        loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
+        stage.stage_set(world.admin, manifest, loading, journal)
+        endings.note_phase(journal, "stage", "ok", 1.0)
+    if not begun["swapped"]:
+        stop(journal, service)
+        cutover.swap_in(world.admin, journal, begun["names"], session_timeout=5)
+    service.set("running")
+    endings.note_services(journal, stopped=False)
+    endings.finish(world.admin, world.root, journal, options.phases)
+
+
+def take_back(world, service, options):
+    """Do what rollback.yml does, in its order."""
+    begun = rollback.begin(world.admin, options)
+    journal = Journal.load(begun["run_dir"])
+    if not begun["swapped_back"]:
+        stop(journal, service)
+        cutover.swap_back(world.admin, journal, begun["names"], session_timeout=5)
+    service.set("running")
+    endings.note_services(journal, stopped=False)
+    rollback.finish(world.root, journal)
+
+
+def stop(journal, service):
+    endings.note_services(journal, stopped=True)
+    service.set("stopped")
+
+
+def put_back(world, service, work):
+    """Do what the rescue of the role does, in the controller that outlived its module."""
+    journal = world.journals()[-1]
+    failure = {"failure_class": "", "message": "the module was killed"}
+    if work is take_back:
+        ending = rollback.fail(world.admin, world.root, journal, dict(failure, failure_class="manual_help_needed"))
+    else:
+        ending = endings.fail(
+            world.admin, world.root, journal, failure, lambda of_run: in_place.bring_back(world.admin, world.root, of_run, world.bin_dir)
+        )
+    if ending["services_stopped"]:
+        service.set("running")
+    return ending
+
+
+def in_child(function, world, service, crash_at="", **changes):
+    """Run one of the above in a process of its own; returns its exit code (negative: the signal that ended it)."""
+    controller = changes.pop("controller", None)
+
+    def child():
+        os.environ[CRASH_VARIABLE] = crash_at
+        function(world, service, world.run_options(controller=controller or processes.identity(), **changes))
+
+    process = FORK.Process(target=child)
+    process.start()
+    process.join(60)
+    if process.is_alive():
+        process.kill()
+        raise AssertionError("the child hangs at %s" % crash_at)
+    return process.exitcode
+
+
+def killed(who, work, world, service, moment, **changes):
+    """Kill the work at a moment; with ``module`` the controller, this very process, puts things back."""
+    controller = processes.identity() if who == "module" else None
+    assert in_child(work, world, service, moment, controller=controller, **changes) == -signal.SIGKILL, "never came to %s" % moment
+    return put_back(world, service, work) if who == "module" else None
+
+
+def ends_well(work, world, service, **changes):
+    assert in_child(work, world, service, **changes) == 0
+    assert service.state() == "running"
+    assert world.leftovers(world.kept_names()) == []
+
+
+@pytest.fixture(scope="session")
+def saved(pg, letta_shape):
+    """What every restore here must bring back."""
+    return content(fingerprint(pg.server(), letta_shape))
+
+
+def is_whole(world, old, saved):
+    """Return ``old`` or ``new``, whichever the live database is; fail when it is neither."""
+    now = world.fingerprint()
+    assert now is not None, "there is no live database"
+    if now["oid"] == old["oid"]:
+        assert content(now) == content(old)
+        return "old"
+    assert content(now) == saved
+    return "new"
+
+
+@pytest.mark.parametrize(("moment", "who"), cases(RESTORE))
+def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_well(world, saved, moment, who):
+    service, old = Service(world), world.fingerprint()
+    killed(who, restore, world, service, moment)
+    found = is_whole(world, old, saved)
+    if who == "module":
+        assert found == "old"
+        assert service.state() == "running"
+        assert world.fingerprint()["open"]
+    ends_well(restore, world, service)
+    assert is_whole(world, old, saved) == "new"
+    (kept,) = [name for name, oid in world.databases().items() if oid == old["oid"]]
+    assert content(world.fingerprint(kept)) == content(old), "the old database is kept to go back to"
+
+
+@pytest.mark.parametrize("moment", ["stage.create:begun", "stage.load:begun", "stage.prove:done", "cutover.exchange:begun", "cutover.exchange:done"])
+def test_a_restore_onto_an_empty_server_killed_at_any_step_ends_well_the_next_time(empty_world, saved, moment):
+    service = Service(empty_world)
+    killed("controller", restore, empty_world, service, moment)
+    ends_well(restore, empty_world, service)
+    assert content(empty_world.fingerprint()) == saved
+
+
+@pytest.mark.parametrize(("moment", "who"), cases(ROLLBACK))
+def test_a_rollback_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_well(world, moment, who):
+    service, old = Service(world), world.fingerprint()
+    ends_well(restore, world, service)
+    add_writes(world.live, "after the restore")
+    restored = world.fingerprint()
+    ending = killed(who, take_back, world, service, moment)
+    now = world.fingerprint()
+    assert content(now) == content(old if now["oid"] == old["oid"] else restored)
+    if who == "module":
+        assert service.state() == "running"
+        assert now["open"]
+        assert ("of before the restore" in ending["now"]) == (now["oid"] == old["oid"])
+    if ending is None or now["oid"] != old["oid"]:
+        ends_well(take_back, world, service)
+    assert world.leftovers(world.kept_names()) == []
+    assert (world.fingerprint()["oid"], content(world.fingerprint())) == (old["oid"], content(old))
+    (undone,) = [name for name, oid in world.databases().items() if oid == restored["oid"]]
+    assert content(world.fingerprint(undone)) == content(restored), "what was written since the restore is kept"
+
+
+@pytest.mark.parametrize("moment", ["services.stop:begun", "cutover.fence:begun", "rollback.exchange:begun", "rollback.exchange:done"])
+def test_a_restore_after_a_killed_rollback_ends_well_too(world, saved, moment):
+    """Whoever comes next may not know that somebody was rolling back."""
+    service, old = Service(world), world.fingerprint()
+    ends_well(restore, world, service)
+    killed("controller", take_back, world, service, moment)
+    ends_well(restore, world, service)
+    assert content(world.fingerprint()) == saved
+    assert old["oid"] in world.databases().values(), "the first database can still be gone back to"
+
+
+@pytest.mark.parametrize(("moment", "who"), cases(IN_PLACE))
+def test_a_restore_in_place_killed_at_any_step_loses_nothing(world, saved, moment, who):
+    service, old = Service(world), world.fingerprint()
+    killed(who, restore, world, service, moment, mode="in_place")
+    if world.fingerprint() is None:
+        (safety,) = [item.data["safety_set"] for item in world.journals()]
+        manifest = manifests.load(os.path.join(world.root, safety))
+        assert {name: (table["rows"], table["digest"]) for name, table in manifest["tables"].items()} == old["tables"]
+    else:
+        found = world.fingerprint()
+        assert content(found) in (content(old), saved)
+        if who == "module":
+            assert content(found) == content(old)
+    if who == "module":
+        assert service.state() == "running"
+        assert world.fingerprint() is not None
+    ends_well(restore, world, service, mode="in_place")
+    assert content(world.fingerprint()) == saved
