@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from tests.lab import ROOT
 from tests.lab import openai_stub as fake
 from tests.lab.letta import ApiError, LettaServer, pg_uri
@@ -139,15 +139,16 @@ def test_a_server_that_cannot_start_shows_its_log_without_the_password(letta_dat
     assert "password authentication failed" in str(caught.value) and "wrong-password" not in str(caught.value)
 
 
-FILLED = """agent_environment_variables agents agents_tags archival_passages archives archives_agents block blocks_agents
+FILLED = """\
+agent_environment_variables agents agents_tags archival_passages archives archives_agents block blocks_agents
 blocks_conversations blocks_tags conversation_messages conversations file_contents files files_agents groups groups_agents groups_blocks
 identities identities_agents messages passage_tags provider_models provider_traces providers run_metrics runs sandbox_configs
-source_passages sources sources_agents step_metrics steps tools tools_agents users""".split()
+source_passages sources sources_agents step_metrics steps tools tools_agents users"""
 
 
 @pytest.mark.slow
 def test_the_seeded_database_fills_the_tables_of_real_installations(seeded):
-    empty = [table for table in FILLED if query(seeded["server"], "SELECT count(*) FROM %s" % table) == [(0,)]]
+    empty = [table for table in FILLED.split() if query(seeded["server"], "SELECT count(*) FROM %s" % table) == [(0,)]]
     assert empty == []
     types = {row[0] for row in query(seeded["server"], "SELECT DISTINCT agent_type FROM agents")}
     assert types == {"memgpt_agent", "memgpt_v2_agent", "letta_v1_agent", "react_agent", "workflow_agent", "sleeptime_agent"}
@@ -170,7 +171,8 @@ def test_seeded_secrets_are_stored_encrypted_and_read_back_in_plain(seeded):
     stored = query(seeded["server"], "SELECT key, value, value_enc FROM agent_environment_variables WHERE agent_id = %s", (agent,))
     assert {key for key, _, _ in stored} == set(SECRETS)
     assert not any(SECRETS[key] in (value or "") + enc for key, value, enc in stored)
-    assert {item["key"]: item["value"] for item in seeded["readback"]["agents"][agent]["state"]["secrets"]} == SECRETS
+    read = seeded["readback"]["agents"][agent]["state"]["secrets"].values()
+    assert {item["key"]: item["value"] for item in read} == SECRETS
 
 
 @pytest.mark.slow
@@ -178,7 +180,7 @@ def test_the_seeded_database_was_left_in_the_middle_of_work(seeded):
     def rows(sql):
         return query(seeded["server"], sql)
 
-    agents = {name: ident for name, ident in seeded["made"]["agents"].items()}
+    agents = seeded["made"]["agents"]
     open_runs = dict(rows("SELECT agent_id, status FROM runs WHERE status IN ('created', 'running') AND background"))
     assert open_runs == {agents["busy"]: "created", agents["streamed"]: "running"}
     assert rows("SELECT count(*) FROM steps WHERE status = 'PENDING'") == [(2,)]

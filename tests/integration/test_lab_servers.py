@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
-
 from tests.lab import ROOT, places
 from tests.lab.postgres import EmbeddedPostgres
 from tests.lab.stand import Stand

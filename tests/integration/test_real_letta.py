@@ -5,9 +5,9 @@ import json
 import subprocess
 
 import pytest
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from psycopg2 import sql
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from tests.lab.fixtures import LETTA_PASSWORD
 from tests.lab.letta import ApiError, LettaServer
 from tests.lab.readback import differences, read_back
@@ -100,15 +100,16 @@ def test_a_restored_conversation_goes_on(on_restored, facts):
     before = on_restored.api("GET", path + "?limit=1000&order=asc")
     on_restored.api("POST", path, {"messages": [{"role": "user", "content": "And now?"}], "streaming": False})
     after = on_restored.api("GET", path + "?limit=1000&order=asc")
-    assert after[:len(before)] == before and [message["content"] for message in after[len(before):]][0] == "And now?"
+    assert after[:len(before)] == before and after[len(before)]["content"] == "And now?"
 
 
 def test_the_pending_approval_is_still_pending_and_can_be_given(on_restored, facts):
     agent = facts["made"]["agents"]["careful"]
     with pytest.raises(ApiError, match="409"):
         on_restored.say(agent, "something else")
-    pending = [m for m in on_restored.api("GET", "/v1/agents/%s/messages?limit=100" % agent) if m["message_type"] == "approval_request_message"]
-    call = pending[0]["tool_call"]["tool_call_id"]
+    messages = on_restored.api("GET", "/v1/agents/%s/messages?limit=100" % agent)
+    pending = next(message for message in messages if message["message_type"] == "approval_request_message")
+    call = pending["tool_call"]["tool_call_id"]
     approval = {"type": "approval", "approvals": [{"type": "approval", "tool_call_id": call, "approve": True}]}
     answer = on_restored.api("POST", "/v1/agents/%s/messages" % agent, {"messages": [approval]})
     assert "wiped all" in json.dumps(answer["messages"])

@@ -18,7 +18,6 @@ from . import places
 from .letta_install import letta_home
 from .openai_stub import BASE_URL
 
-
 URI_ALLOWS = "!$&'()*+,;="
 
 

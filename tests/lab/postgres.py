@@ -11,9 +11,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from psycopg2 import sql
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server, connect
-from psycopg2 import sql
 
 from . import places
 

@@ -8,6 +8,8 @@ import json
 _LISTS_WITHOUT_ORDER = ("identity_ids", "tags", "identities", "sources", "blocks", "file_blocks", "secrets", "agent_ids", "block_ids",
                         "tool_exec_environment_variables", "isolated_block_ids")
 
+_CONVERSATION = "/v1/conversations/%s/messages?order=asc"
+
 
 def read_back(letta):
     """Return {"agents": {id: …}, "folders": {id: …}, …}, stable under a restart of the server.
@@ -52,8 +54,7 @@ def _agent(letta, agent_id):
         "files": stable(sorted(letta.api("GET", path + "/files?limit=1000")["files"], key=lambda file: file["id"])),
         "folders": sorted(folder["id"] for folder in letta.api("GET", path + "/folders")),
         "conversations": {
-            item["id"]: {"facts": stable(item), "messages": stable(_messages(letta, "/v1/conversations/%s/messages?order=asc" % item["id"]))}
-            for item in conversations
+            item["id"]: {"facts": stable(item), "messages": stable(_messages(letta, _CONVERSATION % item["id"]))} for item in conversations
         },
     }
 

@@ -54,7 +54,7 @@ def seed_stand(stand):
     stand.up()
     postgres = stand.postgres()
     if postgres.execute("SELECT 1 FROM pg_database WHERE datname = %s", params=(DATABASE,)):
-        raise FileExistsError("the lab in %s has a database %s already: `python -m tests.lab down --remove` first" % (stand.folder, DATABASE))
+        raise FileExistsError("%s has a database %s already: `python -m tests.lab down --remove` first" % (stand.folder, DATABASE))
     server = postgres.create_letta_database(DATABASE, ROLE, stand.letta_password())
     home = stand.folder / "letta"
     with stand.valkey().without_password() as redis:
@@ -71,7 +71,8 @@ def make_sample(stand):
     :raises RuntimeError: when the playbook fails.
     """
     facts = seed_stand(stand)
-    extra = {**stand.variables(), "letta_encryption_key": SAMPLE_KEY, "letta_version": VERSION, "letta_report_dir": str(stand.folder / "reports")}
+    extra = {**stand.variables(), "letta_encryption_key": SAMPLE_KEY, "letta_version": VERSION}
+    extra["letta_report_dir"] = str(stand.folder / "reports")
     places.secret_file(stand.folder / "sample-vars.json", json.dumps(extra))
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(ROOT / "inventories" / "local"),
             str(ROOT / "playbooks" / "backup.yml"), "-e", "@%s" % (stand.folder / "sample-vars.json"),

@@ -80,7 +80,8 @@ class Seeder:
     # -- things ------------------------------------------------------------------------------------------
 
     def tools(self):
-        for name, source, approval in (("add_numbers", ADD_NUMBERS, None), ("look_up_order", LOOK_UP, None), ("wipe_records", WIPE, True)):
+        sources = (("add_numbers", ADD_NUMBERS, None), ("look_up_order", LOOK_UP, None), ("wipe_records", WIPE, True))
+        for name, source, approval in sources:
             body = {"source_code": source, "source_type": "python", "tags": ["lab", "it's"], "default_requires_approval": approval}
             self._make("tools", name, "/v1/tools/", body)
 
@@ -99,7 +100,8 @@ class Seeder:
         self._upload("spare", "spare", "spare.txt", "A file of the spare folder. %s" % NASTY["rtl"])
 
     def archives(self):
-        archive = self._make("archives", "shared", "/v1/archives/", {"name": "shared it's", "embedding": EMBEDDING, "description": NASTY["rtl"]})
+        body = {"name": "shared it's", "embedding": EMBEDDING, "description": NASTY["rtl"]}
+        archive = self._make("archives", "shared", "/v1/archives/", body)
         for key, text in NASTY.items():
             body = {"text": text[:2000], "tags": ["nasty", key, "it's {{ tag }}"], "metadata": {"key": key, "text": NASTY["quotes"]}}
             self.letta.api("POST", "/v1/archives/%s/passages" % archive, body)
@@ -114,7 +116,8 @@ class Seeder:
                                 {"type": "max_count_per_step", "tool_name": "add_numbers", "max_count_limit": 3}],
                     description=NASTY["quotes"], metadata={"nasty": NASTY, "number": 1.5, "nothing": None}, timezone="Europe/Berlin")
         self._agent("memgpt", "memgpt_agent", block_ids=[block["company"]], memory_blocks=[{"label": "human", "value": NASTY["rtl"]}])
-        self._agent("memgpt v2", "memgpt_v2_agent", memory_blocks=[{"label": "human", "value": NASTY["null_like"]}], secrets={"API_TOKEN": "b"})
+        self._agent("memgpt v2", "memgpt_v2_agent", memory_blocks=[{"label": "human", "value": NASTY["null_like"]}],
+                    secrets={"API_TOKEN": "b"})
         self._agent("react", "react_agent", tools=["send_message"], tool_ids=[tool["add_numbers"]])
         self._agent("workflow", "workflow_agent", tool_ids=[tool["add_numbers"]], block_ids=[block["company"]],
                     tool_rules=[{"type": "run_first", "tool_name": "add_numbers"}, {"type": "exit_loop", "tool_name": "add_numbers"}])
@@ -129,17 +132,21 @@ class Seeder:
     def identities(self):
         agents = self.made["agents"]
         for key, kind, who in (("ann", "user", ["support", "memgpt"]), ("org", "org", ["support"]), ("loose", "other", [])):
+            note = {"key": "note", "value": NASTY["quotes"], "type": "string"}
             body = {"identifier_key": "%s@example.org'" % key, "name": "%s %s" % (key, NASTY["rtl"]), "identity_type": kind,
                     "agent_ids": [agents[name] for name in who],
-                    "properties": [{"key": "note", "value": NASTY["quotes"], "type": "string"}, {"key": "n", "value": 3, "type": "number"}]}
+                    "properties": [note, {"key": "n", "value": 3, "type": "number"}]}
             self._make("identities", key, "/v1/identities/", body)
 
     def groups(self):
         agents = self.made["agents"]
         pair = [agents["memgpt"], agents["memgpt v2"]]
-        for key, manager in (("round robin", {"manager_type": "round_robin", "max_turns": 2}),
-                             ("supervised", {"manager_type": "supervisor", "manager_agent_id": agents["react"]}),
-                             ("dynamic", {"manager_type": "dynamic", "manager_agent_id": agents["workflow"], "termination_token": "DONE'!"})):
+        managers = {
+            "round robin": {"manager_type": "round_robin", "max_turns": 2},
+            "supervised": {"manager_type": "supervisor", "manager_agent_id": agents["react"]},
+            "dynamic": {"manager_type": "dynamic", "manager_agent_id": agents["workflow"], "termination_token": "DONE'!"},
+        }
+        for key, manager in managers.items():
             body = {"agent_ids": pair, "description": NASTY["jinja"], "manager_config": manager}
             # Letta attaches the shared blocks to the group's agents, too: one group per block.
             body["shared_block_ids"] = [self.made["blocks"]["team"]] if key == "round robin" else []

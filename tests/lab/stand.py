@@ -48,7 +48,7 @@ class Stand:
             return False
         with places.locked(self.folder / "lab.lock"):
             servers = self._servers(self._facts())
-            was_running = any([server.running() for server in servers])
+            was_running = any(server.running() for server in servers)
             for server in servers:
                 server.destroy() if remove else server.stop()
             if remove:
