@@ -68,9 +68,18 @@ def test_the_search_for_words_finds_them():
     assert [what for what, text in samples.items() if not WORDS[what].search(text)] == []
 
 
+def code_lines(path):
+    """Lines of a file; of a module without its documentation, which Ansible wants in the same file."""
+    text = path.read_text(encoding="utf-8")
+    if path.parent.name == "modules":
+        text = re.sub(r'^(DOCUMENTATION|EXAMPLES|RETURN) = r?""".*?"""$', "", text, flags=re.DOTALL | re.MULTILINE)
+    return len(text.splitlines())
+
+
 def test_python_files_are_short_enough_to_read():
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON}
-    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+    """Tests are read one sentence at a time: tables of them may be longer than code."""
+    code = [path for path in PYTHON if not path.is_relative_to(ROOT / "tests")]
+    assert {str(path.relative_to(ROOT)): code_lines(path) for path in code if code_lines(path) > MAX_LINES} == {}
 
 
 def test_every_plugin_names_its_licence():

@@ -57,6 +57,8 @@ def test_roles_that_share_a_variable_agree_on_its_default_and_type():
     differing = []
     for name, role in ROLES.items():
         for variable, option in role_options(role).items():
+            if "default" not in option:  # the role finds its own value when nobody gives one
+                continue
             here = (str(option.get("type")), repr(option.get("default")))
             first = seen.setdefault(variable, (name, *here))
             if first[1:] != here:

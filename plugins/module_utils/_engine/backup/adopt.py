@@ -24,12 +24,10 @@ from . import archive_facts, contents, scratch, store, verify, volumes
 from . import manifest as manifests
 
 SILENT = Progress(None)
-
 NOTHING_ADOPTED = "live database untouched, no set was made, the dump is as it was"
 _MEMBER = re.compile(r"^(toc\.dat|(\d+|blobs(_\d+)?)\.(dat|toc)(\.(gz|lz4|zst))?|blob_\d+\.dat(\.(gz|lz4|zst))?)$")
 _VERSION = re.compile(r"\d+(\.\d+)*")
-# How much larger than its archive a database tends to be; only used to ask for disk before a restore.
-_GROWTH = {"none": 1.5}
+_GROWTH = {"none": 1.5}  # how much larger than its archive a database tends to be, to ask for disk before a restore
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,8 @@ def adopt_dump(options, progress=SILENT):
     except RecoveryError as exc:
         raise exc.with_now(NOTHING_ADOPTED) from None
     except OSError as exc:
-        raise RecoveryError(
-            "preflight", "adopting %s failed: %s" % (options.dump, exc), NOTHING_ADOPTED, "check the disk and who owns it"
-        ) from None
+        text = "adopting %s failed: %s" % (options.dump, exc)
+        raise RecoveryError("preflight", text, NOTHING_ADOPTED, "check the disk and who owns it") from None
 
 
 def is_plain(path):
@@ -279,10 +276,10 @@ def _copy_redis(source, folder):
     if not source:
         return None
     with open(source, "rb") as stream:
-        name = "dump.rdb" if stream.read(9).startswith((b"REDIS", b"VALKEY")) else "appendonly.aof"
+        name = "redis/" + ("dump.rdb" if stream.read(9).startswith((b"REDIS", b"VALKEY")) else "appendonly.aof")
     os.mkdir(os.path.join(folder, "redis"), 0o700)
-    _copy(source, os.path.join(folder, "redis", name))
-    return dict(path="redis/" + name, bytes=os.path.getsize(source), server_version=None)
+    _copy(source, os.path.join(folder, name))
+    return dict(path=name, bytes=os.path.getsize(source), server_version=None)
 
 
 def _copy_volumes(adopted, folder):
@@ -297,8 +294,7 @@ def _copy_volumes(adopted, folder):
         try:
             facts = verify.read_volume(os.path.join(folder, archive))
         except (tarfile.TarError, OSError, EOFError, ValueError) as exc:
-            raise RecoveryError(
-                "backup_corrupt", "volume %s: %s: %s" % (volume["name"], volume["path"], exc), next_step="make the tar file again"
-            ) from None
+            text = "volume %s: %s: %s" % (volume["name"], volume["path"], exc)
+            raise RecoveryError("backup_corrupt", text, next_step="make it again") from None
         done.append(dict(facts, name=volume["name"], source=None, archive=archive))
     return done
