@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import signal
+import time
 from contextlib import contextmanager
 
 from .. import durable, processes
@@ -36,6 +37,11 @@ def parse_time(text):
     """Return the epoch seconds of a time written by :func:`utc_now` (fraction optional)."""
     shape = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ"
     return datetime.datetime.strptime(text, shape).replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def stamp(epoch):
+    """Return epoch seconds as the journal writes times, without the fraction."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 def new_run_id():
