@@ -11,6 +11,7 @@ from ..errors import RecoveryError
 from . import cutover, lock, recovery
 from . import journal as journals
 from .plan import undo_command
+from .journal import stamp
 from .runs import RUNS, live_untouched, services_stopped
 
 OK, SKIPPED = "ok", "skipped"
@@ -94,11 +95,6 @@ def finish(server, root, journal, phases):
 def undo_by_set(set_id):
     """Return the line that takes an in-place restore back: restoring its safety set."""
     return "ansible-playbook playbooks/restore-full.yml -e letta_restore_mode=in_place -e letta_backup_id=%s" % set_id
-
-
-def stamp(epoch):
-    """Return epoch seconds as the journal writes times, without the fraction."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 def fail(server, root, journal, failure, restore_safety=None):
