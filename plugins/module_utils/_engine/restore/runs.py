@@ -81,6 +81,12 @@ def begin(server, options, progress=None):
     """
     target = inspect_target(server, options.database, options.owner)
     key = target_key(server, target, options.database)
+    if options.mode == "in_place" and "stage" in options.phases and "cutover" not in options.phases:
+        raise RecoveryError(
+            "usage",
+            "a restore in place cannot be prepared ahead: it drops the live database before it loads",
+            next_step="leave --tags out, or prepare with -e letta_restore_mode=swap",
+        )
     context = _Context(
         server, options, target, key, os.path.join(options.root, RUNS), journals.new_run_id(), progress or Progress(None)
     )
@@ -144,7 +150,8 @@ def _close(server, journal, outcome):
         recovery.finish_rollback(journal)
         return
     if outcome == recovery.SWAPPED:
-        journal.finish(journals.SUCCEEDED, verified=False, valid_until=journals.utc_now())
+        kept_until = journals.stamp(time.time() + journal.data["keep_previous_seconds"])
+        journal.finish(journals.SUCCEEDED, verified=False, valid_until=journal.data.get("valid_until") or kept_until)
         return
     recovery.drop_side(server, journal)
     journal.finish(journals.CLOSED)
