@@ -48,8 +48,9 @@ def recover(server, journal, keep_side=False):
     fence = journal.entry("cutover.fence")
     if fence and fence["oid"] == cutover.oid_of(server, journal.data["names"]["live"]):
         cutover.unfence_by_oid(server, fence["oid"])  # closed for an exchange that did not happen
-    if outcome == SWAPPED and not journal.data.get("previous") and fence:
-        journal.save(previous={"name": journal.data["names"]["previous"], "oid": fence["oid"]})
+    replaced = fence["oid"] if fence else (journal.entry("cutover.exchange") or {}).get("live_oid")
+    if outcome == SWAPPED and not journal.data.get("previous") and replaced is not None:
+        journal.save(previous={"name": journal.data["names"]["previous"], "oid": replaced})
     if outcome != SWAPPED:
         journal.forget(*CUTOVER_STEPS)
     if outcome == CLEAN and not keep_side:
