@@ -22,12 +22,14 @@ from tests.lab.postgres import EmbeddedPostgres
 
 # The restores of two databases must never see each other's side databases, so no name begins with another's.
 NAMES = ("letta_small", "letta_full")
+# Of the server, told with the result.
+SETTINGS = ("shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "wal_level")
 
 
 def arguments(argv=None):
     """Return the parsed options."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--size", type=float, default=750, help="size of the larger database in MB; the other is a tenth of it (%(default)s)")
+    parser.add_argument("--size", type=float, default=750, help="MB of the larger database; the other has a tenth (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of every measurement (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel workers on both sides (one per core)")
     parser.add_argument("--compression", help="zstd:3, lz4, gzip:1, none … (the best the tools have)")
@@ -85,7 +87,12 @@ def measure(options):
             "machine": dict(_machine(), load_before=load_before, load_after=_load()),
             "used": _used(targets[-1]),
             "sizes": [
-                dict(target.facts, size_mb=target.size_mb, archive_bytes=_bytes(target.set_dir / "database"), **figures.summarise(rounds[target.name]))
+                dict(
+                    target.facts,
+                    size_mb=target.size_mb,
+                    archive_bytes=_bytes(target.set_dir / "database"),
+                    **figures.summarise(rounds[target.name]),
+                )
                 for target in targets
             ],
         }
@@ -149,7 +156,7 @@ def _used(target):
         "jobs": target.jobs,
         "ansible_core": version("ansible-core"),
         "python": platform.python_version(),
-        "settings": {name: target.postgres.execute("SHOW " + name)[0][0] for name in ("shared_buffers", "max_wal_size", "fsync", "wal_level")},
+        "settings": {name: target.postgres.execute("SHOW " + name)[0][0] for name in SETTINGS},
     }
 
 

@@ -51,5 +51,6 @@ def make_database(postgres, name, password, size_mb):
 def facts(postgres, name):
     """Return ``bytes``, ``tables`` and ``rows`` of a database."""
     admin = postgres.server(dbname=name)
-    tables, rows = query(admin, "SELECT count(*), sum(reltuples)::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'letta'::regnamespace")[0]
+    counted = "SELECT count(*), sum(reltuples)::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'letta'::regnamespace"
+    tables, rows = query(admin, counted)[0]
     return {"bytes": query(admin, "SELECT pg_database_size(current_database())")[0][0], "tables": tables, "rows": rows}

@@ -10,8 +10,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.process import run_tool
 from psycopg2 import sql
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.process import run_tool
 from tests.bench import ROOT, data
 from tests.bench.prober import Prober, longest_gap
 
@@ -149,10 +150,8 @@ class Target:
             do=what, server=asdict(self.admin), database=self.name, owner=self.owner, root=str(self.root), jobs=self.jobs,
             compression=self.compression, bin_dir=self.tools.bin_dir,
         )
-        environment = dict(os.environ, PYTHONPATH="%s:%s" % (ROOT, ROOT / "playbooks" / "collections"))
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.worker"], input=json.dumps(job), env=environment, cwd=ROOT, capture_output=True, text=True
-        )
+        argv = [sys.executable, "-m", "tests.bench.worker"]
+        done = subprocess.run(argv, input=json.dumps(job), cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError("the engine's %s failed:\n%s" % (what, done.stderr[-3000:]))
         return json.loads(done.stdout)
