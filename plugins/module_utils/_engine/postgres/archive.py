@@ -9,7 +9,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import RecoveryError
@@ -17,7 +17,7 @@ from ..progress import Progress
 from . import ddl
 from .copytext import CODECS, CopyEnded, CopyError, CopyScanner, decode_rows
 from .process import ToolFailed, run_tool, running_tool
-from .toc import MAGIC, READ_SINCE, Toc, TocEntry, TocError, file_size, matches_listing, read_toc, split_columns  # noqa: F401
+from .toc import MAGIC, READ_SINCE, TocError, file_size, matches_listing, read_toc, split_columns  # noqa: F401
 
 LIST_SECONDS = 300
 # What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.
@@ -288,7 +288,8 @@ def read_rows(archive, tools, table):
     codec = CODECS.get(archive.encoding(), "utf-8")
 
     def rows():
-        with selected(archive, tools, [entry]) as process:
+        with ExitStack() as stack:  # unwinds pg_restore also when the reader stops early
+            process = stack.enter_context(selected(archive, tools, [entry]))
             for _number, block in CopyScanner(process.stdout, [entry.copy]):
                 yield from decode_rows(block, len(columns), codec)
 

@@ -14,8 +14,10 @@ from ..errors import RecoveryError
 # The one place that imports psycopg2, so that its absence is one error with what to install (a module's main() tells it).
 try:
     import psycopg2
-    from psycopg2 import extensions, sql
+    import psycopg2.extensions
+    import psycopg2.sql
 
+    extensions, sql = psycopg2.extensions, psycopg2.sql
     PSYCOPG2_IMPORT_ERROR: ImportError | None = None
 except ImportError as exc:
     psycopg2 = extensions = sql = None  # type: ignore[assignment]

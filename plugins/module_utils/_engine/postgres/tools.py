@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import RecoveryError
-from .process import ToolFailed, run_tool, running_tool, scrub  # noqa: F401  (the room's public way to run a tool)
+from .process import ToolFailed, run_tool
 
 PACKAGED = (
     "/usr/lib/postgresql/*/bin",

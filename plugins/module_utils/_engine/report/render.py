@@ -79,8 +79,8 @@ def render_junit(report):
     cases = _junit_cases(report)
     suite = ElementTree.Element("testsuite", {
         "name": _xml("letta restore %s" % report["run_id"]), "tests": str(len(cases)), "errors": "0",
-        "failures": str(sum(kind == "failure" for _, _, _, kind, _ in cases)),
-        "skipped": str(sum(kind == "skipped" for _, _, _, kind, _ in cases)),
+        "failures": str(sum(kind == "failure" for _class, _name, _took, kind, _detail in cases)),
+        "skipped": str(sum(kind == "skipped" for _class, _name, _took, kind, _detail in cases)),
         "time": "%.3f" % (report["seconds"] or 0), "timestamp": (report["started_at"] or "1970-01-01T00:00:00Z").rstrip("Z"),
         "hostname": _xml(report["target"]["host"] or report["host"] or "unknown"),
     })
@@ -107,7 +107,7 @@ def _junit_cases(report):
     for check in report["checks"]:
         detail = "%s (%s)" % (check["detail"], check["status"])
         cases.append(("checks", check["id"], 0, "failure" if check["status"] == "fail" else None, detail))
-    if report["status"] == "failed" and not any(kind == "failure" for _, _, _, kind, _ in cases):
+    if report["status"] == "failed" and not any(kind == "failure" for _class, _name, _took, kind, _detail in cases):
         cases.append(("run", "status", 0, "failure", "%s: %s" % (report["failure_class"], report["message"])))
     return cases
 

@@ -47,7 +47,7 @@ def _downtime(report, placed, zero, whole):
     if begin and zero:
         left = (begin - zero).total_seconds()
     else:
-        left = next((start for phase, start, _ in placed if phase["name"] == "cutover"), None)
+        left = next((start for phase, start, _length in placed if phase["name"] == "cutover"), None)
     if left is None:
         return None
     left = min(max(left, 0.0), whole)
