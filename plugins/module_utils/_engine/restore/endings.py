@@ -8,6 +8,7 @@ import os
 import time
 
 from ..errors import RecoveryError
+from ..postgres import swap
 from . import cutover, lock, recovery
 from . import journal as journals
 from .plan import undo_command
@@ -110,6 +111,8 @@ def fail(server, root, journal, failure, restore_safety=None):
     outcome = recovery.recover(server, journal, keep_side=failure_class == "verify_failed" and not data.get("removed"))
     if outcome == recovery.SWAPPED:
         now, failure_class = _put_back(server, journal)
+        if data.get("removed") and failure_class == "swap_rolled_back":
+            now, failure_class = _from_safety(server, journal, restore_safety)
         status = journals.ROLLED_BACK if failure_class == "swap_rolled_back" else journals.FAILED
     elif data.get("removed"):
         now, failure_class = restore_safety(journal) if restore_safety else (_no_live(journal), "manual_help_needed")
@@ -156,6 +159,16 @@ def _put_back(server, journal):
     if not previous:
         return "there was no live database before: the restored one is kept as %s" % names["side"], "swap_rolled_back"
     return "swapped back: %s is the old database again, the restored one is kept as %s" % (names["live"], names["side"]), "swap_rolled_back"
+
+
+def _from_safety(server, journal, restore_safety):
+    """Bring the old content back after an in-place cutover that did not hold; where that fails the restored database stays live."""
+    now, failure_class = restore_safety(journal) if restore_safety else (_no_live(journal), "manual_help_needed")
+    names = journal.data["names"]
+    if cutover.oid_of(server, names["live"]) is None:
+        swap.exchange(server, names["live"], names["side"], names["previous"])
+        now = "%s; the restored database is live as %s" % (now, names["live"])
+    return now, failure_class
 
 
 def _no_live(journal):
