@@ -62,6 +62,7 @@ class _Context:
     run_id: str
     progress: object
     started: float = field(default_factory=time.monotonic)
+    services_stopped: bool = False  # an interrupted run stopped them and nobody started them since
     warnings: list = field(default_factory=list)  # on the chosen set, for the plan
 
     @property
@@ -135,6 +136,7 @@ def _earlier_run(context):
     for journal in unfinished:
         look = recovery.assess_run if context.check else recovery.recover
         outcome = look(context.server, journal)
+        context.services_stopped = context.services_stopped or services_stopped(journal)
         other_set = context.options.backup_id not in ("latest", journal.data["set_id"])
         going_on = outcome != recovery.CLEAN and not other_set and not journal.data.get("rolling_back")
         if kept[0] is None and going_on:
@@ -151,7 +153,7 @@ def _close(server, journal, outcome):
         return
     if outcome == recovery.SWAPPED:
         kept_until = journals.stamp(time.time() + journal.data["keep_previous_seconds"])
-        journal.finish(journals.SUCCEEDED, verified=False, valid_until=journal.data.get("valid_until") or kept_until)
+        journal.finish(journals.SUCCEEDED, verified=False, valid_until=journal.data.get("valid_until") or kept_until, rolling_back=False)
         return
     recovery.drop_side(server, journal)
     journal.finish(journals.CLOSED)
@@ -202,7 +204,7 @@ def _open_journal(context, info, manifest, plan):
         "target": {"host": context.options.host, "database": live, "alembic_revision": plan["schema"]["to_revision"]},
     }
     begun = dict(facts, plan=plan, run_id=run_id, run_dir="", phases=list(context.options.phases))
-    begun.update(staged=False, swapped=False, resumed=False, services_stopped=False)
+    begun.update(staged=False, swapped=False, resumed=False, services_stopped=context.services_stopped)
     if context.check or context.options.phases == ("assess",):
         lock.release(context.runs_root, context.key, run_id)
         return begun
@@ -224,6 +226,8 @@ def _open_journal(context, info, manifest, plan):
         keep_previous_seconds=context.options.keep_previous_seconds,
         phases=[_assessed(context, plan)],
     )
+    if context.services_stopped:
+        journal.begin("services.stop")  # so that whatever ends this run starts them
     return dict(begun, run_dir=journal.run_dir)
 
 
