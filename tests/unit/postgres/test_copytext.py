@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.copytext import (
     CopyError,
     CopyScanner,

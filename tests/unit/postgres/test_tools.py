@@ -7,16 +7,14 @@ import sys
 import time
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import tools as tools_module
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.process import ToolFailed, run_tool, running_tool, scrub
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import (
     Tools,
-    ToolFailed,
     find_tools,
-    run_tool,
-    running_tool,
-    scrub,
 )
 
 

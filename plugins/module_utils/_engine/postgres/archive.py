@@ -17,7 +17,7 @@ from ..progress import Progress
 from . import ddl
 from .copytext import CODECS, CopyEnded, CopyError, CopyScanner, decode_rows
 from .process import ToolFailed, run_tool, running_tool
-from .toc import MAGIC, READ_SINCE, TocError, file_size, matches_listing, read_toc, split_columns  # noqa: F401
+from .toc import MAGIC, READ_SINCE, TocError, file_size, matches_listing, read_toc, split_columns
 
 LIST_SECONDS = 300
 # What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.

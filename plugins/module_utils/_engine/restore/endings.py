@@ -11,8 +11,8 @@ from ..errors import RecoveryError
 from ..postgres import swap
 from . import cutover, lock, recovery
 from . import journal as journals
-from .plan import undo_command
 from .journal import stamp
+from .plan import undo_command
 from .runs import RUNS, live_untouched, services_stopped
 
 OK, SKIPPED = "ok", "skipped"
