@@ -62,6 +62,7 @@ class _Context:
     run_id: str
     progress: object
     started: float = field(default_factory=time.monotonic)
+    carried: dict = field(default_factory=dict)  # what an interrupted run in place dropped, and the set that holds it
     services_stopped: bool = False  # an interrupted run stopped them and nobody started them since
     warnings: list = field(default_factory=list)  # on the chosen set, for the plan
 
@@ -137,6 +138,8 @@ def _earlier_run(context):
         look = recovery.assess_run if context.check else recovery.recover
         outcome = look(context.server, journal)
         context.services_stopped = context.services_stopped or services_stopped(journal)
+        if journal.data.get("removed") and not context.carried:
+            context.carried = {key: journal.data[key] for key in ("removed", "safety_set")}
         other_set = context.options.backup_id not in ("latest", journal.data["set_id"])
         going_on = outcome != recovery.CLEAN and not other_set and not journal.data.get("rolling_back")
         if kept[0] is None and going_on:
@@ -225,6 +228,7 @@ def _open_journal(context, info, manifest, plan):
         controller=context.options.controller,
         keep_previous_seconds=context.options.keep_previous_seconds,
         phases=[_assessed(context, plan)],
+        **({} if context.target["live"] else context.carried),
     )
     if context.services_stopped:
         journal.begin("services.stop")  # so that whatever ends this run starts them
