@@ -6,11 +6,9 @@ tests kill the real playbook. ``module`` means that the process doing the work d
 """
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,15 +16,14 @@ import pytest
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, in_place, rollback, runs, stage
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import journal as journals
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import CRASH_VARIABLE, Journal
-from tests.integration.restore_kit import add_writes, content, fingerprint
+from tests.integration.restore_kit import add_writes, break_load, content, fingerprint
 
 pytestmark = pytest.mark.slow
 
-RESTORE = ("stage.create", "stage.load", "stage.prove", "services.stop", "cutover.drain", "cutover.fence", "cutover.exchange", "services.start")
+RESTORE = ("stage.create", "stage.load", "stage.prove", "services.stop")
+RESTORE += ("cutover.drain", "cutover.fence", "cutover.exchange", "services.start")
 ROLLBACK = ("services.stop", "rollback.drain", "cutover.fence", "rollback.exchange", "services.start")
 IN_PLACE = ("in_place.drop", "stage.create", "stage.load", "stage.prove", "cutover.exchange")
 STATES = ("begun", "done")
@@ -177,7 +174,7 @@ def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_we
     assert content(world.fingerprint(kept)) == content(old), "the old database is kept to go back to"
 
 
-@pytest.mark.parametrize("moment", ["stage.create:begun", "stage.load:begun", "stage.prove:done", "cutover.exchange:begun", "cutover.exchange:done"])
+@pytest.mark.parametrize("moment", ["stage.create:begun", "stage.load:begun", "cutover.exchange:begun", "cutover.exchange:done"])
 def test_a_restore_onto_an_empty_server_killed_at_any_step_ends_well_the_next_time(empty_world, saved, moment):
     service = Service(empty_world)
     killed("controller", restore, empty_world, service, moment)
@@ -235,3 +232,73 @@ def test_a_restore_in_place_killed_at_any_step_loses_nothing(world, saved, momen
         assert world.fingerprint() is not None
     ends_well(restore, world, service, mode="in_place")
     assert content(world.fingerprint()) == saved
+
+
+def test_when_the_run_after_a_kill_in_place_fails_the_old_content_comes_back(world, saved):
+    """Live is gone and the set cannot be loaded: what is left is the safety set, and the next run knows of it."""
+    service, old = Service(world), world.fingerprint()
+    (set_dir,) = [path for path in Path(world.root).iterdir() if path.name.startswith("lb-")]
+    killed("controller", restore, world, service, "in_place.drop:done", mode="in_place")
+    assert world.fingerprint() is None
+    break_load(set_dir)
+    assert in_child(restore, world, service, mode="in_place") == 1
+    ending = put_back(world, service, restore)
+    assert ending["failure_class"] == "swap_rolled_back"
+    assert content(world.fingerprint()) == content(old)
+    assert service.state() == "running"
+    assert world.leftovers() == []
+
+
+# -- the real playbook, killed ---------------------------------------------------------------------------------------
+
+FAKE_LETTA = """#!%s
+import pathlib, sys
+state = pathlib.Path(__file__).with_name("service")
+if sys.argv[1] == "status":
+    sys.exit(0 if state.read_text() == "running" else 3)
+state.write_text({"start": "running", "stop": "stopped"}[sys.argv[1]])
+"""
+
+
+@pytest.fixture
+def served_world(world):
+    """The world with one managed Letta server, which is a script that writes a file."""
+    program = world.folder / "fake-letta"
+    program.write_text(FAKE_LETTA % sys.executable, encoding="utf-8")
+    program.chmod(0o755)
+    world.hosts = {"letta1": {"letta_service_%s" % verb: [str(program), verb] for verb in ("start", "stop", "status")}}
+    world.variables = {"letta_service_manager": "command"}
+    return world
+
+
+@pytest.mark.parametrize(
+    "moment", ["stage.load:begun", "stage.load:begun:controller", "services.stop:begun:controller", "cutover.exchange:done:controller"]
+)
+def test_the_restore_playbook_killed_half_way_ends_well_the_next_time(served_world, saved, moment):
+    world, service, old = served_world, Service(served_world), served_world.fingerprint()
+    played = world.play("restore-full.yml", env={CRASH_VARIABLE: moment})
+    if moment.endswith(":controller"):
+        assert played.rc == -signal.SIGKILL
+    else:
+        assert (played.rc, played.report["status"]) == (2, "failed")
+        assert (world.fingerprint(), world.leftovers()) == (old, [])
+    is_whole(world, old, saved)
+    again = world.play("restore-full.yml").ok()
+    assert again.report["status"] == "succeeded"
+    assert is_whole(world, old, saved) == "new"
+    assert service.state() == "running"
+    assert world.leftovers(world.kept_names()) == []
+
+
+@pytest.mark.parametrize("moment", ["rollback.exchange:begun", "rollback.exchange:done:controller"])
+def test_the_rollback_playbook_killed_half_way_ends_well_the_next_time(served_world, moment):
+    world, service, old = served_world, Service(served_world), served_world.fingerprint()
+    ends_well(restore, world, service, service_manager="command", stops=("letta1",))
+    restored = world.fingerprint()
+    played = world.play("rollback.yml", env={CRASH_VARIABLE: moment})
+    assert played.rc == (-signal.SIGKILL if moment.endswith(":controller") else 2)
+    assert world.fingerprint()["oid"] in (old["oid"], restored["oid"])
+    assert world.play("rollback.yml").ok().report["status"] == "rolled_back"
+    assert world.fingerprint() == old
+    assert service.state() == "running"
+    assert world.leftovers(world.kept_names()) == []

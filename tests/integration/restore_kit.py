@@ -19,6 +19,7 @@ import pytest
 from psycopg2 import sql
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import catalog
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server, connect, query
@@ -222,14 +223,14 @@ class World:
             output, _nothing = process.communicate()
             raise AssertionError("%s did not end in %d s:\n%s" % (playbook, timeout, output[-4000:])) from None
         after = self._latest()
-        report = json.loads(after.read_text(encoding="utf-8")) if after and after != before else None
+        report = json.loads(after[0].read_text(encoding="utf-8")) if after and after != before else None
         return Played(process.returncode, output, report)
 
     def _latest(self):
-        """Return the newest report.json, wherever its folder is."""
-        found = sorted(self.reports.glob("*/report.json"), key=lambda path: path.stat().st_mtime_ns) if self.reports.is_dir() else []
-        found = [path for path in found if path.parent.name != "latest"]
-        return found[-1] if found else None
+        """Return (path, moment) of the newest report.json; a later run may write over an earlier one of the same id."""
+        found = self.reports.glob("*/report.json") if self.reports.is_dir() else []
+        moments = [(path, path.stat().st_mtime_ns) for path in found if path.parent.name != "latest"]
+        return max(moments, key=lambda item: item[1]) if moments else None
 
     # -- what is true --------------------------------------------------------------------------------------------
 
@@ -329,6 +330,18 @@ def fingerprint(admin, database):
 def content(print_):
     """Return the part of a fingerprint that a restore brings back: everything but which database it is."""
     return None if print_ is None else {key: print_[key] for key in ("facts", "tables", "sequences")}
+
+
+def break_load(set_dir):
+    """Make a set that passes every check before the load and fails in it: its largest data member is another table's."""
+    folder = Path(set_dir) / "database"
+    members = sorted((path for path in folder.iterdir() if path.name.endswith(".dat.gz")), key=lambda path: path.stat().st_size)
+    shutil.copyfile(members[0], members[-1])
+    manifest = manifests.load(str(set_dir))
+    manifest.pop("checksum")
+    manifest["files"] = manifests.checksum_files(str(set_dir))
+    os.unlink(os.path.join(set_dir, "manifest.json"))
+    manifests.write(str(set_dir), manifest)
 
 
 def _unsafe(value):
