@@ -135,6 +135,8 @@ def span(seconds):
     if seconds is None:
         return "?"
     seconds = max(float(seconds), 0.0)
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
     if seconds < 10:
         return ("%.1f s" % seconds).replace(".0 s", " s")
     for unit, lower, step, below in (("d", 86400, 3600, "h"), ("h", 3600, 60, "min"), ("min", 60, 1, "s")):
