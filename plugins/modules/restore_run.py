@@ -242,10 +242,13 @@ def fail(module, journal):
     def restore_safety(of_run):
         return in_place.bring_back(server, params["backup_root"], of_run, params["bin_dir"] or "")
 
-    if params["operation"] == "rollback":
-        ending = rollback.fail(server, params["backup_root"], journal, failure)
-    else:
-        ending = endings.fail(server, params["backup_root"], journal, failure, restore_safety)
+    try:
+        if params["operation"] == "rollback":
+            ending = rollback.fail(server, params["backup_root"], journal, failure)
+        else:
+            ending = endings.fail(server, params["backup_root"], journal, failure, restore_safety)
+    except RecoveryError as exc:
+        ending = endings.not_put_right(journal, exc)
     return {"changed": True, "ending": ending, "report": _report(params, journal, ending, failure)}
 
 

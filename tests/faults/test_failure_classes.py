@@ -20,6 +20,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools
 from tests.faults import kit
 from tests.integration.restore_kit import HEAD, PASSWORD, add_writes
+from tests.lab import places
 
 pytestmark = pytest.mark.slow
 
@@ -512,4 +513,23 @@ def test_after_a_foreign_session_the_next_run_ends_it_and_goes_on_at_the_cutover
     assert again.rc == 0
     report = kit.latest_report(world)
     assert (report["status"], report["run_id"]) == ("succeeded", played.report["run_id"])
+    assert world.leftovers(world.kept_names()) == []
+
+
+def test_a_server_that_goes_away_during_the_cutover_is_told_and_the_next_run_goes_on(world):
+    with kit.session(world):
+        first = world.start_play(RESTORE, "-e", "letta_session_timeout=120")
+        assert places.wait_for(lambda: any(item.state("cutover.drain") for item in world.journals()), 90), first.poll()
+        world.pg.stop()
+        output, _nothing = first.communicate(timeout=120)
+    world.pg.start()
+    report = kit.latest_report(world)
+    assert first.returncode != 0
+    assert report["failure_class"] == "manual_help_needed"
+    assert kit.said(output, "NOW").startswith("not known: what was begun could not be put right")
+    assert "run the same command again" in kit.said(output, "NEXT")
+    again = world.play(RESTORE).ok()
+    assert "Load and prove the side database" not in again.output
+    assert kit.latest_report(world)["status"] == "succeeded"
+    assert kit.latest_report(world)["run_id"] == report["run_id"]
     assert world.leftovers(world.kept_names()) == []

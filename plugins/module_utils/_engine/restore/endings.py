@@ -136,6 +136,24 @@ def fail(server, root, journal, failure, restore_safety=None):
     }
 
 
+def not_put_right(journal, error):
+    """Return the ending of a failed run that could not even be put right, because the server is gone for example.
+
+    The journal stays open and its lock with it: the next run proves this one dead and goes on, or undoes.
+    """
+    stopped = "; Letta's servers are stopped" if services_stopped(journal) else ""
+    return {
+        "status": "failed",
+        "failure_class": "manual_help_needed",
+        "now": "not known: what was begun could not be put right (%s); its journal %s holds the last step%s"
+        % (error.message, journal.path, stopped),
+        "next_step": "mend that, then run the same command again: it goes on, or undoes what was begun",
+        "services_stopped": False,
+        "downtime_seconds": None,
+        "phases": journal.data.get("phases", []),
+    }
+
+
 def _not_exchanged(server, journal, told):
     """Return what is true when no name has changed; a side database that stays is always named.
 
