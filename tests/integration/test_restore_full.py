@@ -48,7 +48,7 @@ def test_a_restore_brings_back_what_was_saved_and_the_second_run_changes_nothing
     assert second.recap()["changed"] == 0
     assert second.report["status"] == "succeeded"
     assert world.fingerprint() == restored
-    assert {path for path in world.tree(world.root)} == set(runs)
+    assert set(world.tree(world.root)) == set(runs)
 
 
 def check_report(report, world):
@@ -135,7 +135,7 @@ def test_without_a_confirmation_nothing_happens(world):
 
 
 @pytest.mark.slow
-def test_a_database_with_a_hostile_name_in_another_schema_is_restored_whole(pg, make_world, tmp_path, monkeypatch):
+def test_a_database_with_a_hostile_name_in_another_schema_is_restored_whole(pg, make_world):
     """Name, owner and schema are data: nothing in them is run, split, or taken for a template or a connection string."""
     name = "we\"ird {{ 7 * 7 }} = $(touch y) 'x' %s" % secrets.token_hex(3)
     world = make_world(live=False, database=name, owner="o'wner {{ y }}")
@@ -153,7 +153,7 @@ def test_a_database_with_a_hostile_name_in_another_schema_is_restored_whole(pg, 
     assert world.leftovers(world.kept_names()) == []
     rolled_back = world.play("rollback.yml").ok()
     assert world.fingerprint()["oid"] == wanted["oid"]
-    assert "49" not in rolled_back.report["target"]["database"]
+    assert rolled_back.report["target"]["database"] == name
 
 
 @pytest.mark.slow

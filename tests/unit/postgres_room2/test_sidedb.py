@@ -32,12 +32,13 @@ def names(pg):
 def carried(pg, names):
     """Facts of a database made as told, and those of a side database made from them."""
 
-    def carry(*statements, schema="letta", extension_schema=None, **changes):
+    def carry(*statements, schema="letta", **changes):
         source, side = names("src"), names('we"ird {{ x }} $(touch y)')
         pg.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(source), sql.Identifier(OWNER)))
         for statement in statements:
             pg.execute(sql.SQL(statement).format(db=sql.Identifier(source), owner=sql.Identifier(OWNER)), source)
-        facts = dict(catalog.database_facts(pg.server(dbname=source)), schema=schema, schemas=catalog.user_schemas(pg.server(dbname=source)))
+        made = pg.server(dbname=source)
+        facts = dict(catalog.database_facts(made), schema=schema, schemas=catalog.user_schemas(made))
         oid, warnings = sidedb.create_side_database(pg.server(), side, OWNER, dict(facts, **changes))
         found = catalog.database_facts(pg.server(dbname=side))
         assert pg.execute("SELECT oid FROM pg_database WHERE datname = %s", params=(side,)) == [(oid,)]
@@ -110,7 +111,8 @@ def test_comment_and_connection_limit_come_along(carried):
 
 
 @pytest.mark.parametrize(
-    "locale", [{"locale_provider": "builtin", "locale": "C.UTF-8"}, {"locale_provider": "icu", "locale": "de-DE"}, {"locale_provider": "libc"}]
+    "locale",
+    [{"locale_provider": "builtin", "locale": "C.UTF-8"}, {"locale_provider": "icu", "locale": "de-DE"}, {"locale_provider": "libc"}],
 )
 def test_each_provider_of_locales_comes_along(pg, carried, locale):
     if locale["locale_provider"] == "icu" and not pg.execute("SELECT 1 FROM pg_collation WHERE collname = 'de-x-icu'"):
