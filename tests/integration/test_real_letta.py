@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
-from psycopg2 import sql
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
+from tests.integration.restore_kit import World
 from tests.lab.fixtures import LETTA_PASSWORD
 from tests.lab.letta import ApiError, LettaServer
 from tests.lab.readback import differences, read_back
@@ -17,23 +18,27 @@ from tests.lab.seed import NASTY, SAMPLE_KEY, SECRETS
 pytestmark = pytest.mark.slow
 
 
-def restore_sample(pg, set_dir, dbname):
-    """Restore a backup set's database by hand, with PostgreSQL's own tools; returns a :class:`Server` for Letta's role.
+def restore_by_playbook(pg, folder, store_of, dbname, playbooks):
+    """Restore into ``dbname`` through the playbooks, as a person does; returns a :class:`Server` for Letta's role.
 
-    The database starts empty (``public`` dropped) and gets back what a dump does not carry: its settings.
+    :param store_of: function filling the world's store before the playbooks run.
+    :param playbooks: names of playbooks with their arguments, the last one restores.
     """
-    database = json.loads((set_dir / "manifest.json").read_text(encoding="utf-8"))["database"]
-    pg.ensure_role(database["owner"], LETTA_PASSWORD)
-    names = {"db": sql.Identifier(dbname), "owner": sql.Identifier(database["owner"])}
-    pg.execute(sql.SQL("CREATE DATABASE {db} OWNER {owner} TEMPLATE template0").format(**names))
-    pg.execute("DROP SCHEMA public", dbname)
-    argv = [str(pg.bin_dir / "pg_restore"), "--exit-on-error", "--dbname", dbname, str(set_dir / database["archive"]["path"])]
-    done = subprocess.run(argv, env=pg.server(dbname=dbname).environment(), check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    for setting in database["settings"]:
-        value = sql.SQL(setting["value"])
-        pg.execute(sql.SQL("ALTER DATABASE {db} SET {name} TO {value}").format(name=sql.Identifier(setting["name"]), value=value, **names))
-    return pg.server(database["owner"], LETTA_PASSWORD, dbname)
+    pg.ensure_role("letta", LETTA_PASSWORD)
+    admin = pg.server()
+    variables = {
+        "letta_db_password": LETTA_PASSWORD,
+        "letta_db_admin_user": admin.user,
+        "letta_db_admin_password": admin.password,
+        "letta_encryption_key": SAMPLE_KEY,
+    }
+    world = World(pg, dbname, folder, variables=variables)
+    os.makedirs(world.root, 0o700)
+    store_of(world)
+    for name, *arguments in playbooks:
+        played = world.play(name, *arguments, timeout=300).ok()
+    assert {row["digest"] for row in played.report["tables"]} == {"equal"}
+    return pg.server("letta", LETTA_PASSWORD, dbname)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +47,32 @@ def facts():
     return sample()[1]
 
 
-@pytest.fixture(scope="module")
-def restored(pg):
-    server = restore_sample(pg, sample()[0], "real_letta")
+@pytest.fixture(scope="module", params=["set", "adopted"])
+def restored(request, pg, tmp_path_factory):
+    """The sample, restored by the playbook: from its set, and from a foreign dump of it that was adopted first."""
+    folder, dbname = tmp_path_factory.mktemp("real"), "real_letta_%s" % request.param
+    if request.param == "set":
+        server = restore_by_playbook(pg, folder, lambda world: world.copy_set(sample()[0]), dbname, [("restore-full.yml",)])
+    else:
+        dump = folder / "foreign.dump"
+        steps = [("adopt.yml", "-e", "letta_adopt_dump=%s" % dump), ("restore-full.yml",)]
+        server = restore_by_playbook(pg, folder, lambda world: foreign_dump(pg, dump), dbname, steps)
     yield server
-    pg.drop_database("real_letta")
+    pg.drop_database(dbname)
+
+
+def foreign_dump(pg, dump):
+    """Dump the sample as somebody without this collection would: restored by hand, then ``pg_dump -Fc``."""
+    archive = sample()[0] / "database"
+    pg.execute("CREATE DATABASE foreign_letta OWNER letta TEMPLATE template0")
+    try:
+        pg.execute("DROP SCHEMA public", "foreign_letta")
+        env = pg.server(dbname="foreign_letta").environment()
+        for argv in (["pg_restore", "--exit-on-error", "--dbname=foreign_letta", str(archive)], ["pg_dump", "-Fc", "-f", str(dump)]):
+            done = subprocess.run([str(pg.bin_dir / argv[0]), *argv[1:]], env=env, check=False, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+    finally:
+        pg.drop_database("foreign_letta")
 
 
 @pytest.fixture(scope="module")
