@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import (
     check_readable,
@@ -245,7 +246,7 @@ def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_dat
         "TRIGGER",
         "BLOBS",
     }
-    names = dict((name, kind) for kind, name in refused_entries(open_archive(tmp_path / "a", tools)))
+    names = {name: kind for kind, name in refused_entries(open_archive(tmp_path / "a", tools))}
     assert names["boom"] == "EVENT TRIGGER"
     assert "public.allowed" not in names and "public.t" not in names
 

@@ -6,6 +6,9 @@ import datetime
 from contextlib import closing
 
 import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import digest as digest_module
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
@@ -13,8 +16,6 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_archive, digest_database
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
-from hypothesis import HealthCheck, Phase, example, given, settings
-from hypothesis import strategies as st
 
 FORMATS = ("directory", "custom", "tar")
 EXTENSION = 'we.ird "one'
@@ -30,10 +31,9 @@ create table torture (
 );
 alter database {name} set timezone = 'Asia/Kathmandu'; alter database {name} set bytea_output = 'escape';
 """
-TYPES = (
-    "text varchar char json jsonb bytea text[] timestamptz timestamptz[] tstzrange timestamp date float8 float4 numeric boolean mood "
-    "mood[] word moment moments vector halfvec sparsevec interval uuid int[] vector[] text"
-).split()
+TYPES = ["text", "varchar", "char", "json", "jsonb", "bytea", "text[]", "timestamptz", "timestamptz[]", "tstzrange",
+"timestamp", "date", "float8", "float4", "numeric", "boolean", "mood", "mood[]", "word", "moment", "moments", "vector",
+"halfvec", "sparsevec", "interval", "uuid", "int[]", "vector[]", "text"]
 
 text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12) | st.sampled_from(
     [

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import (
@@ -26,7 +27,6 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.dump import dump_directory
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import Tools, best_compression, find_tools
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.progress import Progress
-
 from tests.lab import ROOT
 
 

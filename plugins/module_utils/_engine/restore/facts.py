@@ -62,6 +62,7 @@ def of_rollback(journal, begun_plan, ending, playbook, failure=None):
     data = journal.data
     begun = dict(data["facts"], plan=begun_plan or {"kind": "rollback"}, run_id=data["run_id"])
     facts = _frame(begun, playbook, ending["status"])
+    facts["run_id"] = data["run_id"] + "-rollback"  # a folder of its own: the restore's report stays
     exchange = journal.entry("rollback.exchange") or {}
     done = exchange.get("state") == "done"
     detail = "%s is the database of before the restore" % data["names"]["live"] if done else "not exchanged"

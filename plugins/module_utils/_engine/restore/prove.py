@@ -10,6 +10,7 @@ from ..findings import FAIL, PASS, WARN, Finding
 from ..postgres import catalog
 from ..postgres.connection import connect, sql
 from ..postgres.digest import digest_database
+from ..postgres.sidedb import split_names
 from ..progress import Progress
 
 # Table-of-contents types and the catalog query that must count as many after the load.
@@ -94,18 +95,23 @@ def _settings(cursor, manifest):
         "SELECT coalesce(pg_get_userbyid(nullif(s.setrole, 0)), ''), c FROM pg_db_role_setting s, unnest(s.setconfig) c"
         " WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
-    have = {(role, text.partition("=")[0]) for role, text in cursor.fetchall()}
-    wanted = {(item.get("role") or "", item["name"]) for item in manifest["database"].get("settings") or []}
+    have = {(role, text.partition("=")[0], _value(text.partition("=")[2])) for role, text in cursor.fetchall()}
+    wanted = {(item.get("role") or "", item["name"], _value(item["value"])) for item in manifest["database"].get("settings") or []}
     cursor.execute("SELECT rolname FROM pg_roles")
     roles = {row[0] for row in cursor.fetchall()} | {""}
     missing = sorted(wanted - have)
-    lost = [name for role, name in missing if role in roles]
+    lost = [name for role, name, _value_wanted in missing if role in roles]
     if lost:
-        return [Finding("content.settings", FAIL, "database settings are missing: %s" % ", ".join(lost), len(lost), lost)]
+        return [Finding("content.settings", FAIL, "database settings are missing or differ: %s" % ", ".join(lost), len(lost), lost)]
     if missing:
-        names = ["%s of role %s" % (name, role) for role, name in missing]
+        names = ["%s of role %s" % (name, role) for role, name, _value_wanted in missing]
         return [Finding("content.settings", WARN, "settings of roles this server lacks: %s" % ", ".join(names), len(names), names)]
     return [Finding("content.settings", PASS, "%d database settings carried over" % len(wanted))]
+
+
+def _value(text):
+    """Return a setting's value so that two spellings of one list of names compare equal."""
+    return tuple(split_names(text))
 
 
 def _objects(cursor, archive):
