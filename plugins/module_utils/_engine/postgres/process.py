@@ -108,6 +108,19 @@ def _kill_group(process):
             continue
 
 
+def _start(argv, server, env, stdout, stderr):
+    """Start a tool in a process group of its own, with nothing of the caller's environment but what it needs."""
+    return subprocess.Popen(
+        [str(part) for part in argv],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=clean_environment(server, env),
+        start_new_session=True,
+        preexec_fn=_prepare_child(os.getpid()),  # noqa: PLW1509 (umask and one system call: nothing that takes a lock)
+    )
+
+
 @contextmanager
 def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True):
     """Run a tool for the time of the block; yields its Popen (binary ``stdout``).
@@ -120,15 +133,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
     :raises ToolFailed: with its scrubbed standard error.
     """
     with tempfile.TemporaryFile() as errors, _sigterm_unwinds():
-        process = subprocess.Popen(
-            [str(part) for part in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=errors,
-            env=clean_environment(server, env),
-            start_new_session=True,
-            preexec_fn=_prepare_child(os.getpid()),  # noqa: PLW1509 (umask and one system call: nothing that takes a lock)
-        )
+        process = _start(argv, server, env, stdout, errors)
         try:
             yield process
             process.wait()
@@ -160,15 +165,7 @@ def run_tool(argv, server=None, timeout=None, env=None):
     """
     tool = os.path.basename(str(argv[0]))
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, _sigterm_unwinds():
-        process = subprocess.Popen(
-            [str(part) for part in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            env=clean_environment(server, env),
-            start_new_session=True,
-            preexec_fn=_prepare_child(os.getpid()),  # noqa: PLW1509 (umask and one system call: nothing that takes a lock)
-        )
+        process = _start(argv, server, env, output, errors)
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
