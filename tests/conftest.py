@@ -9,4 +9,4 @@ for entry in (ROOT, ROOT / "playbooks" / "collections"):
     if str(entry) not in sys.path:
         sys.path.insert(0, str(entry))
 
-pytest_plugins = ["tests.lab.fixtures"]
+pytest_plugins = ["tests.lab.fixtures", "tests.integration.restore_kit"]
