@@ -53,7 +53,7 @@ extends_documentation_fragment:
   - letta_ops.recovery.login
 attributes:
   check_mode:
-    description: Reports the names that would change; changes nothing.
+    description: Reports the names that would change; changes nothing. With O(run_dir), proves that the databases are there.
     support: full
   diff_mode:
     description: Has nothing to compare with.
@@ -91,12 +91,12 @@ names:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import login_argument_spec, run, server_from_params
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, in_place
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 
 NEEDED = {"swapped": ("side", "previous"), "rolled_back": ("previous", "undone"), "removed": ()}
+REHEARSALS = {"swapped": cutover.check_names, "rolled_back": cutover.check_way_back}
 
 
 def _names(params, journal):
@@ -112,18 +112,25 @@ def exchange(module):
     params = module.params
     journal = Journal.load(params["run_dir"]) if params["run_dir"] else NoJournal()
     names = _names(params, journal)
-    if module.check_mode:
-        return {"changed": True, "names": names}
     server = server_from_params(params, params["login_db"] or "postgres")
+    if module.check_mode:
+        if params["run_dir"] and params["state"] in REHEARSALS:
+            REHEARSALS[params["state"]](server, journal, names)
+        return {"changed": True, "names": names}
     how = {"session_timeout": params["session_timeout"], "terminate": params["terminate_sessions"]}
     if params["state"] == "removed":
         if not params["safety_set"]:
             raise RecoveryError("usage", "state removed drops the live database and needs safety_set", next_step="take a backup set first")
+        from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import in_place
+
         return dict(in_place.remove_live(server, journal, names, params["safety_set"], **how), changed=True, names=names)
     if params["state"] == "rolled_back":
         return dict(cutover.swap_back(server, journal, names, **how), changed=True, names=names)
     result = cutover.swap_in(server, journal, names, **how)
     if params["run_dir"]:
+        # Modules are compiled anew on each start: what is needed after the exchange is not read before it.
+        from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+
         facts = journal.data["facts"]
         manifest = manifests.load(facts["set_dir"])
         result["read_back"] = cutover.read_back(server, params["database"], manifest, result["live_oid"], facts["schema"])

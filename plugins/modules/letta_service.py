@@ -107,6 +107,16 @@ seconds:
   returned: success
   type: float
   sample: 2.41
+told_at:
+  description: When the stop or start command was begun, in seconds since the epoch by this host's clock.
+  returned: success
+  type: float
+  sample: 1795240000.123
+proven_at:
+  description: When the state was proven, in seconds since the epoch by this host's clock.
+  returned: success
+  type: float
+  sample: 1795240002.456
 health:
   description: What the server answered; none without O(api_url).
   returned: success

@@ -113,6 +113,11 @@ options:
     description: V(stopping) before the servers are stopped, V(started) when they are up again.
     type: str
     choices: [stopping, started]
+  service_results:
+    description: With O(services=started), what M(letta_ops.recovery.letta_service) returned for each server, for the downtime.
+    type: list
+    elements: dict
+    default: []
   failure:
     description: Result of the task that failed, for V(failed).
     type: dict
@@ -209,7 +214,7 @@ def begin(module):
 def note(module, journal):
     params = module.params
     if params["services"]:
-        endings.note_services(journal, params["services"] == "stopping")
+        endings.note_services(journal, params["services"] == "stopping", params["service_results"])
     for item in params["notes"]:
         extra = {key: value for key, value in item.items() if key not in ("name", "status", "seconds", "detail")}
         endings.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
@@ -295,6 +300,7 @@ def main():
         run_dir=dict(type="path"),
         notes=dict(type="list", elements="dict", default=[]),
         services=dict(type="str", choices=["stopping", "started"]),
+        service_results=dict(type="list", elements="dict", default=[]),
         failure=dict(type="dict"),
         playbook=dict(type="str", default="restore-full.yml"),
     )

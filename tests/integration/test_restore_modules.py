@@ -11,6 +11,19 @@ from tests.integration.restore_kit import ADMIN, ADMIN_PASSWORD, ANSIBLE_PLAYBOO
 from tests.lab import ROOT
 
 
+def rehearse(world, folder, module, options):
+    """Run one module in check mode, with the admin's login; returns the ended process."""
+    login = {"login_host": "127.0.0.1", "login_port": world.pg.port, "login_user": ADMIN, "login_password": _unsafe(ADMIN_PASSWORD)}
+    arguments = dict(login, bin_dir=world.bin_dir, ssl_mode="disable", **options)
+    play = [{"hosts": HOST, "gather_facts": False, "tasks": [
+        {"letta_ops.recovery." + module: arguments, "register": "told"}, {"ansible.builtin.debug": {"var": "told"}}]}]
+    book = folder / "play.yml"
+    book.write_text(_yaml(play), encoding="utf-8")
+    argv = [ANSIBLE_PLAYBOOK, "-i", str(world.inventory()), "--check", str(book)]
+    env = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
+    return subprocess.run(argv, cwd=Path(ROOT), env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize(
     ("module", "options", "said"),
     [
@@ -19,19 +32,28 @@ from tests.lab import ROOT
     ],
 )
 def test_a_module_alone_tells_in_check_mode_and_changes_nothing(world, tmp_path, module, options, said):
-    login = {"login_host": "127.0.0.1", "login_port": world.pg.port, "login_user": ADMIN, "login_password": _unsafe(ADMIN_PASSWORD)}
-    arguments = dict(login, bin_dir=world.bin_dir, database=world.database, ssl_mode="disable", **options)
+    arguments = dict(options, database=world.database)
     if module == "restore_run":
         arguments["backup_root"] = world.root
-    play = [{"hosts": HOST, "gather_facts": False, "tasks": [
-        {"letta_ops.recovery." + module: arguments, "register": "told"}, {"ansible.builtin.debug": {"var": "told"}}]}]
-    book = tmp_path / "play.yml"
-    book.write_text(_yaml(play), encoding="utf-8")
     before, files = world.fingerprint(), world.tree()
-    argv = [ANSIBLE_PLAYBOOK, "-i", str(world.inventory()), "--check", str(book)]
-    env = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
-    done = subprocess.run(argv, cwd=Path(ROOT), env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = rehearse(world, tmp_path, module, arguments)
     assert done.returncode == 0, done.stdout
     assert said in done.stdout
     assert world.fingerprint() == before
     assert world.tree() == files
+
+
+def test_an_exchange_that_cannot_be_is_refused_in_the_rehearsal_while_servers_still_run(world, tmp_path):
+    world.play("restore-full.yml", "--tags", "stage,migrate,validate,reconcile").ok()
+    (journal,) = world.journals()
+    options = {"database": world.database, "run_dir": journal.run_dir}
+    assert rehearse(world, tmp_path, "database_swap", options).returncode == 0
+    side = journal.data["names"]["side"]
+    world.pg.drop_database(side)
+    world.pg.execute('CREATE DATABASE "%s"' % side)  # the name is there, what was proven is not
+    live = world.fingerprint()
+    done = rehearse(world, tmp_path, "database_swap", options)
+    assert done.returncode != 0
+    assert "the proven side database %s is not there any more" % side in done.stdout
+    assert world.fingerprint() == live
+    assert rehearse(world, tmp_path, "database_swap", dict(options, state="rolled_back")).returncode != 0

@@ -161,7 +161,11 @@ class EmbeddedPostgres:
         return self.server(owner, password, name)
 
     def clone_database(self, name, template, owner="letta", password="letta", schema="letta"):
-        """Copy a database that nobody is connected to; its settings are not copied by PostgreSQL, so set them again."""
+        """Copy a database that nobody is connected to; its settings are not copied by PostgreSQL, so set them again.
+
+        :returns: a :class:`Server` for the owner in the copy; the owner has this password from now on.
+        """
+        self.ensure_role(owner, password)
         names = {"db": sql.Identifier(name), "owner": sql.Identifier(owner), "schema": sql.Identifier(schema)}
         self.execute(sql.SQL("CREATE DATABASE {db} OWNER {owner} TEMPLATE {t}").format(t=sql.Identifier(template), **names))
         self.execute(sql.SQL("ALTER DATABASE {db} SET search_path TO {schema}").format(**names))

@@ -1,6 +1,7 @@
 """Every playbook can be read by Ansible, under its file name and under its full name."""
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -41,9 +42,11 @@ def test_a_playbook_passes_the_syntax_check(name):
 def installed(tmp_path_factory):
     """A folder of collections holding ours, built and installed without any server."""
     folder = tmp_path_factory.mktemp("collections")
+    # Whatever ansible.cfg is in force: it would find the collection in the checkout and install nothing.
+    env = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(folder))
     for arguments in (["build", "--output-path", str(folder), str(ROOT)], ["install", "--offline", "--no-deps", "-p", str(folder)]):
         argv = [str(ANSIBLE_PLAYBOOK.parent / "ansible-galaxy"), "collection", *arguments, *map(str, folder.glob("*.tar.gz"))]
-        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
     return folder
 

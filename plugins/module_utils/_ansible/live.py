@@ -20,10 +20,10 @@ import re
 import secrets
 import time
 
-from .._engine.progress import format_line
+from .lines import ProgressPrinter
 
 DEFAULT_TIMEOUT = 24 * 3600
-FIRST_POLL, LONGEST_POLL, POLL_GROWTH = 0.5, 2.0, 1.3
+FIRST_POLL, LONGEST_POLL, POLL_GROWTH = 0.25, 1.0, 1.3
 # Ansible's job control looks at its clock every five seconds and then needs one more to kill.
 GRACE = 30
 # How long the line to a host may be gone before the task gives up watching.
@@ -31,7 +31,6 @@ OUTAGE = 300
 JOB_KEYS = frozenset(("ansible_job_id", "started", "finished", "results_file"))
 _RUNNING_KEYS = JOB_KEYS | {"failed", "changed"}
 _SEPARATOR = "--letta-job--"
-_MAX_ITEM = 60
 
 
 class LiveProgress:
@@ -134,7 +133,7 @@ class _Watch:
                 self._line_lost(lost_since, error)
                 continue
             job = _json_object(text)
-            if job is not None and not _is_running(job):
+            if job is not None and not _is_running(job) and not (alive and _timed_out(job)):  # it is killed a second after it says so
                 self.over = True
                 return self._read(job, text)
             if alive is False:
@@ -169,7 +168,7 @@ class _Watch:
 
         Module ``async_status`` would do the same, for the price of one more module on the host (a good second on a busy one).
         """
-        if "child_pid" in job and job.get("msg") == "Timeout exceeded":
+        if _timed_out(job):
             return self._too_long()
         if job.get("failed") and "cmd" in job and "data" in job and str(job.get("msg", "")).startswith("Traceback"):
             return self._no_answer(job)
@@ -226,58 +225,6 @@ class _Watch:
             next_step or "run the same playbook again: it goes on or undoes")
 
 
-class ProgressPrinter:
-    """Prints the progress of one host: when it changed, and less often the longer it takes.
-
-    :param display: Ansible's Display, or anything with ``display(text)``.
-    """
-
-    def __init__(self, display, host, note="", silent=False, clock=time.monotonic):
-        self.display = display
-        self.host = host
-        self.note = note
-        self.silent = silent
-        self._clock = clock
-        self._last_line = None
-        self._last_time = clock()
-
-    def show(self, text, elapsed):
-        """Print one line for the progress file's ``text``, if it says something new and the last line is old enough."""
-        if self.silent or self._clock() - self._last_time < interval(elapsed):
-            return
-        state = read_state(text)
-        if state:
-            self.say(format_line(self.host, state, self.note))
-
-    def say(self, line):
-        """Print a line unless it is the one just printed."""
-        if self.silent or line == self._last_line:
-            return
-        self._last_line, self._last_time = line, self._clock()
-        self.display.display(line)
-
-
-def interval(elapsed):
-    """Return the seconds between two lines of a task that has run for ``elapsed`` seconds."""
-    return 2 if elapsed < 60 else 10 if elapsed < 600 else 30
-
-
-def read_state(text):
-    """Return the state in a progress file's text, made safe to print; None when there is none (a torn file is none)."""
-    try:
-        raw = json.loads(text)
-        state = {key: max(float(raw.get(key) or 0), 0) for key in ("started", "at")}
-        state.update({key: max(int(raw.get(key) or 0), 0) for key in ("done", "total")})
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return None
-    if state["total"]:
-        state["done"] = min(state["done"], state["total"])
-    # Names come from the host: whatever could steer a terminal is dropped.
-    for key in ("phase", "unit", "item"):
-        state[key] = "".join(c for c in str(raw.get(key) or "") if c.isprintable())[:_MAX_ITEM]
-    return state
-
-
 def _json_object(text):
     try:
         value = json.loads(text)
@@ -288,6 +235,10 @@ def _json_object(text):
 
 def _is_running(job):
     return bool(job.get("started")) and not job.get("finished") and not job.get("failed") and set(job) <= _RUNNING_KEYS
+
+
+def _timed_out(job):
+    return "child_pid" in job and job.get("msg") == "Timeout exceeded"
 
 
 def _refusal(message, next_step):

@@ -22,15 +22,27 @@ def _read(path):
         return ""
 
 
+ENDED = -1  # start time of a zombie: it does nothing any more
+
+
 def start_time(pid):
-    """Return a process's start time in clock ticks since boot (field 22 of /proc/PID/stat), or None."""
+    """Return a process's start time in clock ticks since boot (field 22 of /proc/PID/stat), None when it cannot be read, or ENDED."""
     stat = _read("/proc/%d/stat" % pid)
     if not stat:
         return None
     fields = stat.rpartition(")")[2].split()
-    if fields[0] == "Z":  # a zombie does nothing any more
-        return None
-    return int(fields[19])
+    return ENDED if fields[0] == "Z" else int(fields[19])
+
+
+def _is_gone(pid):
+    """Tell whether the kernel knows no such process; /proc may hide those of others (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is there and is somebody else's
+        pass
+    return False
 
 
 def pid_namespace():
@@ -61,12 +73,25 @@ def state_of(who):
         pid namespace, where this process cannot look.
     """
     here = identity()
-    if not who or not who.get("boot") or not who.get("pid"):
+    if not who or not who.get("boot") or not who.get("pid") or not here["boot"]:
         return UNKNOWN
     if who["boot"] != here["boot"]:
-        # The same machine under another boot id has been restarted since: nothing of then lives.
-        return DEAD if who.get("machine") and who["machine"] == here["machine"] else UNKNOWN
+        # The same machine under another boot id has been restarted since: nothing of then lives. Clones of one
+        # image may share a machine id, so the name must agree too.
+        same = who.get("machine") and all(who.get(key) == here[key] for key in ("machine", "host"))
+        return DEAD if same else UNKNOWN
     if who.get("pidns") != here["pidns"]:
         return UNKNOWN
-    started = start_time(who["pid"])
-    return ALIVE if started is not None and started == who.get("started") else DEAD
+    return _state_here(who["pid"], who.get("started"))
+
+
+def _state_here(pid, started):
+    """Tell whether the process with this number and start time lives in this process's own pid namespace."""
+    found = start_time(pid)
+    if found is None:
+        return DEAD if _is_gone(pid) else UNKNOWN
+    if found == ENDED:
+        return DEAD
+    if started is None:  # it may be the same process or another under its number
+        return UNKNOWN
+    return ALIVE if found == started else DEAD

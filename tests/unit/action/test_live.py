@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible import live
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible import lines, live
 
 
 class Screen(list):
@@ -30,11 +30,11 @@ ODD = ["", "{", "null", "[]", '"x"', "7", '{"done": "many"}', '{"at": [1]}', '{"
 
 @pytest.mark.parametrize("text", ODD)
 def test_a_torn_or_odd_progress_file_prints_nothing(text):
-    assert live.read_state(text) is None
+    assert lines.read_state(text) is None
 
 
 def test_what_could_steer_a_terminal_is_dropped_and_names_are_cut():
-    read = live.read_state(state(item="\x1b[2Jname\r\n" + "x" * 500, phase="lo\x07ad"))
+    read = lines.read_state(state(item="\x1b[2Jname\r\n" + "x" * 500, phase="lo\x07ad"))
     assert read["item"].isprintable()
     assert len(read["item"]) <= 60
     assert read["phase"] == "load"
@@ -42,7 +42,7 @@ def test_what_could_steer_a_terminal_is_dropped_and_names_are_cut():
 
 def test_a_line_is_printed_only_when_it_is_new_and_due():
     screen, clock = Screen(), Clock()
-    printer = live.ProgressPrinter(screen, "db1", "live service still up", clock=clock)
+    printer = lines.ProgressPrinter(screen, "db1", "live service still up", clock=clock)
     printer.show(state(), 1)
     assert screen == []
     clock.now = 2.5
@@ -57,7 +57,7 @@ def test_a_line_is_printed_only_when_it_is_new_and_due():
 
 
 def test_long_tasks_print_less_often():
-    assert [live.interval(seconds) for seconds in (1, 59, 60, 599, 600, 86400)] == [2, 2, 10, 10, 30, 30]
+    assert [lines.interval(seconds) for seconds in (1, 59, 60, 599, 600, 86400)] == [2, 2, 10, 10, 30, 30]
 
 
 @pytest.mark.parametrize(("job", "running"), [

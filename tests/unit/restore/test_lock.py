@@ -29,6 +29,8 @@ for line in sys.stdin:
         print("won", flush=True)
     except RecoveryError as exc:
         print(exc.failure_class, flush=True)
+    except BaseException as exc:
+        print(repr(exc), flush=True)
 """ % str(ROOT / "playbooks" / "collections")
 
 
@@ -153,7 +155,7 @@ def test_of_racing_processes_exactly_one_wins(tmp_path, before):
             for racer in racers:
                 racer.stdin.flush()
             results = [racer.stdout.readline().strip() for racer in racers]
-            assert sorted(results) == ["locked"] * 3 + ["won"], "round %d" % number
+            assert sorted(results) == ["locked"] * 3 + ["won"], (number, results)
             assert lock.read_lock(root, "t")["run_id"] == "r-%08d" % results.index("won")
     finally:
         for racer in racers:

@@ -40,5 +40,30 @@ def test_what_cannot_be_looked_at_is_unknown(who):
     assert processes.state_of(who) == processes.UNKNOWN
 
 
-def test_a_record_without_start_time_is_never_alive():
-    assert processes.state_of(dict(processes.identity(), started=None)) == processes.DEAD
+def test_a_record_without_start_time_proves_neither_life_nor_death():
+    assert processes.state_of(dict(processes.identity(), started=None)) == processes.UNKNOWN
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch):
+    read = processes._read
+    monkeypatch.setattr(processes, "_read", lambda path: "" if path.endswith("/stat") else read(path))
+    assert processes.state_of(dict(processes.identity(), started=1)) == processes.UNKNOWN
+
+
+def test_a_machine_that_cannot_name_its_boot_judges_nobody(monkeypatch):
+    who, read = processes.identity(), processes._read
+    monkeypatch.setattr(processes, "_read", lambda path: "" if path.endswith("/boot_id") else read(path))
+    assert processes.state_of(who) == processes.UNKNOWN
+
+
+def test_another_boot_of_this_machine_proves_death_and_a_clone_of_its_image_does_not():
+    before = dict(processes.identity(), boot="an earlier one", machine="4711")
+    assert processes.state_of(before) == processes.UNKNOWN  # another machine
+    here = dict(before, machine=processes.identity()["machine"] or "none")
+    assert processes.state_of(dict(here, host="a clone")) == processes.UNKNOWN
+
+
+def test_a_restarted_machine_knows_its_dead(monkeypatch):
+    read = processes._read
+    monkeypatch.setattr(processes, "_read", lambda path: "4711" if path == "/etc/machine-id" else read(path))
+    assert processes.state_of(dict(processes.identity(), boot="an earlier one")) == processes.DEAD

@@ -24,8 +24,8 @@ def swap_in(server, journal, names, session_timeout=15.0, terminate=False):
     :returns: {"fenced_seconds", "previous": {"name", "oid"} or None, "live_oid"}
     :raises RecoveryError: ``swap_rolled_back``; live is open and is what it was.
     """
+    live_oid = check_names(server, journal, names)
     side_oid = (journal.data.get("side") or {}).get("oid")
-    live_oid = _check_names(server, names, side_oid)
     with journal.step("cutover.drain"):
         see_out(server, names, live_oid, session_timeout, terminate)
     with _fenced(server, journal, names, live_oid) as fence, journal.step(
@@ -45,17 +45,7 @@ def swap_back(server, journal, names, session_timeout=15.0, terminate=False):
     :param names: {"live", "previous", "undone"}; ``previous`` None means there was none: live is only renamed away.
     :raises RecoveryError: ``manual_help_needed`` when the old database is gone, ``swap_rolled_back`` when people would not leave.
     """
-    with closing(connect(server)) as conn, conn.cursor() as cursor:
-        live_oid = sidedb.database_oid(cursor, names["live"])
-        previous_oid = sidedb.database_oid(cursor, names["previous"]) if names["previous"] else None
-    wanted = (journal.data.get("previous") or {}).get("oid")
-    if names["previous"] and (previous_oid is None or (wanted is not None and previous_oid != wanted)):
-        raise RecoveryError(
-            "manual_help_needed",
-            "the old database %s is not there any more" % names["previous"],
-            now="the restored database stays live as %s" % names["live"],
-            next_step="restore an earlier set: ansible-playbook playbooks/catalog.yml",
-        )
+    live_oid = check_way_back(server, journal, names)
     with journal.step("rollback.drain"):
         see_out(server, names, live_oid, session_timeout, terminate)
     with _fenced(server, journal, names, live_oid) as fence, journal.step("rollback.exchange") as facts:
@@ -79,8 +69,12 @@ def oid_of(server, name):
         return sidedb.database_oid(cursor, name)
 
 
-def _check_names(server, names, side_oid):
-    """Return the live database's oid (None without one); refuse when the proven side database is not there."""
+def check_names(server, journal, names):
+    """Return the live database's oid (None without one).
+
+    :raises RecoveryError: ``manual_help_needed`` when the proven side database is not there.
+    """
+    side_oid = (journal.data.get("side") or {}).get("oid")
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         found = sidedb.database_oid(cursor, names["side"])
         if found is None or (side_oid is not None and found != side_oid):
@@ -91,6 +85,25 @@ def _check_names(server, names, side_oid):
                 next_step="run restore-full.yml again: it stages a new one",
             )
         return sidedb.database_oid(cursor, names["live"])
+
+
+def check_way_back(server, journal, names):
+    """Return the live database's oid.
+
+    :raises RecoveryError: ``manual_help_needed`` when the old database is not there.
+    """
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        live_oid = sidedb.database_oid(cursor, names["live"])
+        previous_oid = sidedb.database_oid(cursor, names["previous"]) if names["previous"] else None
+    wanted = (journal.data.get("previous") or {}).get("oid")
+    if names["previous"] and (previous_oid is None or (wanted is not None and previous_oid != wanted)):
+        raise RecoveryError(
+            "manual_help_needed",
+            "the old database %s is not there any more" % names["previous"],
+            now="the restored database stays live as %s" % names["live"],
+            next_step="restore an earlier set: ansible-playbook playbooks/catalog.yml",
+        )
+    return live_oid
 
 
 def see_out(server, names, live_oid, session_timeout, terminate):

@@ -39,21 +39,46 @@ def _seconds_since(journal, name, phases):
     return round(journals.parse_time(journals.utc_now()) - journals.parse_time(min(moments) if starts else max(moments)), 3)
 
 
-def note_services(journal, stopped):
-    """Record that Letta's servers are about to be stopped, or are up again; the time between them is the downtime."""
+def note_services(journal, stopped, results=()):
+    """Record that Letta's servers are about to be stopped, or are up again.
+
+    :param results: what ``letta_service`` returned for each server when it stopped and when it started it, with the server as ``item``.
+    """
     if stopped:
         if not services_stopped(journal):  # after a failure they ran again: the downtime counts from now
             journal.forget("services.stop", "services.start")
             journal.begin("services.stop")
         return
     journal.done("services.stop")
-    journal.done("services.start")
+    journal.done("services.start", away=times_away(results))
+
+
+def times_away(results):
+    """Return how long each server was away: from its stop command to the proof that it serves, both by its own clock.
+
+    :param results: as for :func:`note_services`.
+    :returns: {server: {"from": epoch seconds, "seconds"}}; empty unless every server was seen running, stopped and started,
+        because else a server was away for longer than these results tell.
+    """
+    stopped = {item["item"]: item for item in results if item.get("is") == "stopped"}
+    started = {item["item"]: item for item in results if item.get("is") == "running"}
+    if set(stopped) != set(started) or not all(item["changed"] for item in stopped.values()):
+        return {}
+    spans = {name: (item["told_at"], started[name]["proven_at"]) for name, item in stopped.items()}
+    if any(end < begin for begin, end in spans.values()):  # a clock was set back in between
+        return {}
+    return {name: {"from": begin, "seconds": round(end - begin, 3)} for name, (begin, end) in spans.items()}
 
 
 def downtime(journal):
-    """Return the downtime in seconds: from stopping to started, or the time of the fence where no service was managed."""
+    """Return the downtime in seconds: the longest time one server was away, or the time of the fence where no service was managed.
+
+    A run that went on after an interruption knows only when servers were about to stop and when they were up.
+    """
     stop, start = journal.entry("services.stop"), journal.entry("services.start")
     if stop and start and start["state"] == "done":
+        if start.get("away"):
+            return max(item["seconds"] for item in start["away"].values())
         return round(journals.parse_time(start["done_at"]) - journals.parse_time(stop["begun_at"]), 3)
     exchange = journal.entry("cutover.exchange") or {}
     return exchange.get("fenced_seconds")

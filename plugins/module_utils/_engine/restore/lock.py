@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 from contextlib import contextmanager
 
 from .. import durable, processes
@@ -51,7 +52,8 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
         "operation": operation,
         "target": target,
         "since": utc_now(),
-        "token": run_id + "@" + utc_now(),
+        # Names this very hold: a run that is gone on with takes the lock under its old id again.
+        "token": "%s-%s" % (run_id, secrets.token_hex(4)),
     }
     dead = None
     for _attempt in range(3):

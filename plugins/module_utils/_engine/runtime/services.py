@@ -56,7 +56,9 @@ def ensure_service(options, state, check=False):
     :param options: :class:`ServiceOptions`.
     :param state: ``started``, ``stopped`` or ``status``.
     :param check: True to change nothing and tell what would change.
-    :returns: ``{"changed": bool, "was", "is": running|stopped|unknown, "seconds": float, "health": dict|None}``.
+    :returns: ``{"changed": bool, "was", "is": running|stopped|unknown, "seconds": float, "told_at": float, "proven_at": float,
+        "health": dict|None}``; the two moments are seconds since the epoch by this host's clock: when the stop or start command
+        was begun, and when the state was proven.
     :raises RecoveryError: ``usage`` for options that do not fit; ``preflight`` when the service does not reach the state.
     """
     if state not in STATES:
@@ -78,6 +80,7 @@ class _Service:
             argv = parse_command(getattr(options, name), "letta_service_%s" % name)
             self.commands[name] = Command(argv, (options.api_token,))
         self.began = time.monotonic()
+        self.told_at = time.time()
 
     def close(self):
         for command in self.commands.values():
@@ -105,13 +108,22 @@ class _Service:
         health = self.await_health(self.api) if self.api else None
         if changed and not self.api:
             self.await_running()
-        return self.result(changed, was, self.state(), health)
+        proven_at = time.time()
+        return self.result(changed, was, self.state(), health, proven_at)
 
-    def result(self, changed, was, now, health=None):
+    def result(self, changed, was, now, health=None, proven_at=None):
+        proven_at = proven_at or time.time()
         if self.api and health is None:
             health = self.api.health()
-        seconds = round(time.monotonic() - self.began, 2)
-        return {"changed": changed, "was": was, "is": now, "seconds": seconds, "health": health.as_dict() if health else None}
+        return {
+            "changed": changed,
+            "was": was,
+            "is": now,
+            "seconds": round(time.monotonic() - self.began, 2),
+            "told_at": round(self.told_at, 3),
+            "proven_at": round(proven_at, 3),
+            "health": health.as_dict() if health else None,
+        }
 
     def state(self):
         """Running as soon as the status command or the address says so."""
@@ -135,6 +147,7 @@ class _Service:
 
     def stop(self):
         deadline = time.monotonic() + self.options.stop_timeout
+        self.told_at = time.time()
         outcome = self.commands["stop"].run(self.options.stop_timeout)
         while True:
             says_running = self.status_says_running()
@@ -160,6 +173,7 @@ class _Service:
         )
 
     def start(self):
+        self.told_at = time.time()
         outcome = self.commands["start"].run(self.options.start_timeout)
         if outcome.code == 0:
             return
