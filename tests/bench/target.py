@@ -190,8 +190,8 @@ class Target:
 
 
 def _task(tasks, module):
-    """Return the line of the task that ran a module of ours."""
-    found = [task for task in tasks if task["module"] == "letta_ops.recovery." + module]
+    """Return the line of the task that ran a module of ours in earnest."""
+    found = [task for task in tasks if task["module"] == "letta_ops.recovery." + module and not task["rehearsed"]]
     if len(found) != 1:
         raise RuntimeError("%d tasks of the playbook ran %s" % (len(found), module))
     return found[0]

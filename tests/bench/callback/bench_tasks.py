@@ -41,6 +41,7 @@ class CallbackModule(CallbackBase):
         line = {
             "module": result._task.action,
             "task": result._task.get_name(),
+            "rehearsed": bool(result._task.check_mode),
             "began": self._started,
             "ended": time.time(),
             "seconds": result._result.get("seconds"),

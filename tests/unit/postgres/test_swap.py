@@ -155,6 +155,33 @@ def test_drain_names_who_is_there_and_ends_them_only_when_told(pair):
     assert swap.drain(pair.server, pair.live, 0.3) == []
 
 
+@pytest.fixture
+def vacuumed(pair):
+    """A pair in whose live database an autovacuum worker is at work, and stays for minutes."""
+    pair.pg.execute("CREATE TABLE busy AS SELECT g, repeat('x', 900) AS filler FROM generate_series(1, 20000) g", pair.live)
+    slow = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+    pair.pg.execute("ALTER TABLE busy SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, %s)" % slow, pair.live)
+    pair.pg.execute("DELETE FROM busy WHERE g % 2 = 0", pair.live)
+    pair.pg.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    pair.pg.execute("SELECT pg_reload_conf()")
+    seen = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND backend_type = 'autovacuum worker'"
+    try:
+        deadline = time.monotonic() + 60
+        while not pair.pg.execute(seen, params=(pair.live,)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert pair.pg.execute(seen, params=(pair.live,)), "autovacuum did not come"
+        yield pair
+    finally:
+        pair.pg.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        pair.pg.execute("SELECT pg_reload_conf()")
+
+
+def test_autovacuum_at_work_is_no_session_that_stays_and_does_not_hinder_the_exchange(vacuumed):
+    assert swap.drain(vacuumed.server, vacuumed.live, 0) == []
+    vacuumed.exchange()
+    assert vacuumed.exchanged()
+
+
 def test_many_sessions_are_counted_and_the_first_named():
     one = {"user": "letta", "address": "10.0.0.7", "application": "", "state": "active"}
     assert swap.describe_sessions([one] * 7).endswith("(no name, active) and 2 more")

@@ -42,11 +42,15 @@ def is_fenced(server, database):
 
 
 def sessions(server, database):
-    """Return the sessions in a database: dicts of pid, user, application, address, state, since."""
+    """Return the sessions in a database: dicts of pid, user, application, address, state, since.
+
+    Autovacuum's workers are none of them: PostgreSQL ends those by itself when a database is renamed (CountOtherDBBackends).
+    """
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         cursor.execute(
             "SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(host(client_addr), 'local socket'),"
-            " coalesce(state, backend_type), backend_start::text FROM pg_stat_activity WHERE datname = %s ORDER BY backend_start",
+            " coalesce(state, backend_type), backend_start::text FROM pg_stat_activity"
+            " WHERE datname = %s AND backend_type <> 'autovacuum worker' ORDER BY backend_start",
             (database,),
         )
         keys = ("pid", "user", "application", "address", "state", "since")
@@ -62,7 +66,7 @@ def drain(server, database, timeout, terminate=False, poll=0.1):
     """
     deadline = time.monotonic() + timeout
     while True:
-        left = [item for item in sessions(server, database) if "autovacuum" not in item["state"]]
+        left = sessions(server, database)
         if not left or time.monotonic() > deadline:
             return left
         if terminate:
