@@ -58,6 +58,9 @@ def at_home(folder: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(folder),
         "ANSIBLE_LOCAL_TEMP": str(folder / "home" / "tmp"),
+        # For Ansible ~ is the home that the system knows, whatever HOME says; an account may have none.
+        "ANSIBLE_REMOTE_TMP": str(folder / "home" / "remote"),
+        "ANSIBLE_ASYNC_DIR": str(folder / "home" / "async"),
     }
 
 
