@@ -65,7 +65,7 @@ def start(base, tasks, *options, hosts="a,"):
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     env = dict(os.environ, HOME=str(base / "home"), ANSIBLE_COLLECTIONS_PATH="%s:%s" % (base / "coll", COLLECTIONS), ANSIBLE_NOCOLOR="1",
                ANSIBLE_CONFIG=str(base / "ansible.cfg"), ANSIBLE_HOME=str(base / "home" / ".ansible"),
-               ANSIBLE_REMOTE_TMP=str(base / "home" / "tmp"))
+               ANSIBLE_REMOTE_TMP=str(base / "home" / "tmp"), ANSIBLE_ASYNC_DIR=str(base / "home" / ".ansible_async"))
     argv = [PLAYBOOK, "-i", hosts, "-c", "local", "-e", "ansible_python_interpreter=" + sys.executable, *options, str(play)]
     return subprocess.Popen(argv, env=env, cwd=base, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
 
