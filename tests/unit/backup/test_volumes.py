@@ -56,8 +56,8 @@ def test_a_git_repository_comes_back_intact(tmp_path):
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", "-C", str(repo), *identity, "commit", "-qm", "m"], check=True, env=env)
     volumes.archive_volume(str(repo), str(tmp_path / "v.tar.gz"))
-    with tarfile.open(tmp_path / "v.tar.gz") as tar:
-        tar.extractall(tmp_path / "out", filter="data")
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xzf", str(tmp_path / "v.tar.gz"), "-C", str(tmp_path / "out")], check=True)
     done = subprocess.run(["git", "-C", str(tmp_path / "out"), "fsck", "--strict"], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     status = subprocess.run(["git", "-C", str(tmp_path / "out"), "status", "--porcelain"], capture_output=True, text=True, env=env)
