@@ -7,6 +7,7 @@ A fingerprint in a manifest says which key somebody gave when the set was made. 
 """
 from __future__ import annotations
 
+import hashlib
 import heapq
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -43,11 +44,9 @@ class _Column:
             self.plain += 1
         else:
             self.encrypted += 1
-            # Encrypted values begin with their random salt: the greatest of them are a fair sample, and the same one at every run.
-            if len(self.sample) < MOST_TRIED:
-                heapq.heappush(self.sample, value)
-            else:
-                heapq.heappushpop(self.sample, value)
+            # Those with the greatest hashes are a fair sample, wherever in the table they stand, and the same one at every run.
+            keep = heapq.heappush if len(self.sample) < MOST_TRIED else heapq.heappushpop
+            keep(self.sample, (hashlib.sha256(value.encode("utf-8")).digest(), value))
 
 
 def check_key(archive, tools, schema, set_id, key="", progress=None):
@@ -93,7 +92,7 @@ def _tried(columns, key, progress):
         name: dict(dict.fromkeys(_COUNTED, 0), plain=column.plain, empty=column.empty, unchecked=column.encrypted)
         for name, column in columns.items()
     }
-    values = [(name, value) for name, column in columns.items() for value in column.sample] if key else []
+    values = [(name, value) for name, column in columns.items() for _hash, value in column.sample] if key else []
     progress.start("encryption key", len(values), "secrets")
     with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
         verdicts = pool.map(lambda item: ciphers.classify(item[1], key), values)
@@ -115,7 +114,7 @@ def _verdict(total, key):
 
 def _per_column(facts, *classes):
     """Return the counts of some classes for a sentence, columns without any left out: ``a.b 3 open, 4 do not; c.d 1 opens``."""
-    words = {ciphers.UNDER_KEY: "%d open", ciphers.OTHER_KEY: "%d do not", EMPTY_OTHER_KEY: "%d empty ones do not",
+    words = {ciphers.UNDER_KEY: "%d open", ciphers.OTHER_KEY: "%d do not", EMPTY_OTHER_KEY: "%d empty do not",
              ciphers.UNCHECKED: "%d not tried"} if len(classes) > 1 else dict.fromkeys(classes, "%d")  # fmt: skip
     parts = []
     for name, counts in facts["columns"].items():
