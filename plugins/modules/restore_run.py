@@ -55,7 +55,7 @@ options:
     description: The release that will run after the restore. Defaults to what the live database's revision says.
     type: str
   encryption_key:
-    description: Letta's encryption key, compared with the set's fingerprint.
+    description: Letta's encryption key. It is compared with the set's fingerprint and tried on the encrypted values in the archive.
     type: str
   keep_previous:
     description: Seconds for which the old database is kept.

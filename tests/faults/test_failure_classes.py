@@ -21,6 +21,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from tests.faults import kit
 from tests.integration.restore_kit import HEAD, PASSWORD, add_writes
 from tests.lab import places
+from tests.lab.letta_cipher import encrypt
 
 pytestmark = pytest.mark.slow
 
@@ -239,6 +240,17 @@ def pgvector_is_missing(world):
 def the_encryption_key_is_another(world):
     shutil.rmtree(kit.only_set(world))
     world.backup(encryption_key="the key of then")
+    return {"letta_encryption_key": "the key of now"}
+
+
+@fault("key_mismatch", r"1 of 2 encrypted values", r"providers\.api_key_enc 1 open, 1 do not", "LETTA_ENCRYPTION_KEY")
+def half_the_secrets_are_under_another_key(world):
+    shutil.rmtree(kit.only_set(world))
+    for key in ("the key of then", "the key of now"):
+        row = (key, key, encrypt("a secret", key))
+        columns = "id, name, organization_id, api_key_enc"
+        world.sql("INSERT INTO letta.providers (%s) SELECT %%s, %%s, id, %%s FROM letta.organizations" % columns, row)
+    world.backup(encryption_key="the key of now")
     return {"letta_encryption_key": "the key of now"}
 
 

@@ -24,6 +24,20 @@ def test_the_plan_reads_as_promised():
     assert max(map(len, lines)) <= text.WIDTH
 
 
+@pytest.mark.parametrize(
+    ("verdict", "opened", "untried", "said"),
+    [("proven", 142, 0, "142 secrets open under the given key"), ("proven", 1, 0, "1 secret opens under the given key"),
+     ("sampled", 200, 4118, "200 secrets open under the given key, 4 118 more of the same columns were not tried"),
+     ("unproven", 0, 7, None), ("nothing", 0, 0, None)],
+)  # fmt: skip
+def test_the_plan_says_what_is_proven_of_the_encryption_key(verdict, opened, untried, said):
+    lines = text.plan_lines(dict(PLAN, secrets={"verdict": verdict, "total": {"under_key": opened, "unchecked": untried}}), NOW)
+    if said:
+        assert "       " + said in lines
+    else:
+        assert lines == text.plan_lines(PLAN, NOW)
+
+
 def test_each_kind_of_plan_says_what_it_is():
     assert "nothing to do" in text.plan_lines(dict(PLAN, kind="unchanged"), NOW)[0]
     fresh = text.plan_lines(dict(PLAN, kind="fresh"), NOW)

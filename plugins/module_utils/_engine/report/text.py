@@ -41,7 +41,7 @@ def plan_lines(plan, now=None):
     """
     plan = clean_dict(plan)
     lines = labelled("PLAN", _headline(plan, now or datetime.now(timezone.utc)))
-    body = [_loss(plan), _schema(clean_dict(plan.get("schema"))), _means(plan)]
+    body = [_loss(plan), _schema(clean_dict(plan.get("schema"))), _secrets(clean_dict(plan.get("secrets"))), _means(plan)]
     if plan.get("why"):
         body.insert(0, clean_text(plan["why"], 1000))
     for text in body:
@@ -101,6 +101,16 @@ def _schema(schema):
     begin, end = side("from"), side("to")
     text = "schema %s" % begin if begin == end else "schema %s -> %s" % (begin, end)
     return text + (": " + verdict if verdict else "")
+
+
+def _secrets(secrets):
+    """What is proven of the encryption key. That nothing is proven stands among the warnings, with the counts."""
+    total = clean_dict(secrets.get("total"))
+    opened, untried = clean_count(total.get("under_key")), clean_count(total.get("unchecked"))
+    if not opened or secrets.get("verdict") not in ("proven", "sampled"):
+        return ""
+    text = "%s under the given key" % (plural(opened, "secret") + (" opens" if opened == 1 else " open"))
+    return text + (", %s more of the same columns were not tried" % thousands(untried) if untried else "")
 
 
 def _means(plan):

@@ -13,7 +13,7 @@ from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
 from . import journal as journals
-from . import stage
+from . import keycheck, stage
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -86,7 +86,10 @@ def _succeeded(context):
 
 
 def plan_restore(context, info, manifest, rejected):
-    """Return the plan of restoring a set (see :func:`restore.plan.make_plan`)."""
+    """Return the plan of restoring a set (see :func:`restore.plan.make_plan`), with ``secrets`` of :func:`keycheck.check_key`.
+
+    :raises RecoveryError: what either of them refuses.
+    """
     options, live, window = context.options, context.target["live"], None
     if live and not live["fenced"]:
         window = loss_window(context.server, options.database, live["schema"], manifest["taken_at"])
@@ -107,8 +110,16 @@ def plan_restore(context, info, manifest, rejected):
         "undo": undo_command(context.run_id),
     }
     plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
-    plan["warnings"] += context.warnings
+    plan["secrets"], doubts = _try_key(context, info, manifest)
+    plan["warnings"] += doubts + context.warnings
     return plan
+
+
+def _try_key(context, info, manifest):
+    tools = stage.tools_for(manifest, context.options.bin_dir)
+    archive = open_archive(stage.archive_path(info.path, manifest), tools)
+    schema = manifest["database"].get("schema") or "public"
+    return keycheck.check_key(archive, tools, schema, info.id, context.options.encryption_key, context.progress)
 
 
 def _history(context):

@@ -240,8 +240,6 @@ def _warnings(plan, manifest, store_hosts):
         warnings.append("the backup is from the future by this server's clock: check the clocks")
     if plan["service_manager"] == "none" and plan["kind"] == "replace":
         warnings.append("letta_service_manager is none: stop Letta's servers yourself, the cutover is refused while they are connected")
-    if manifest.get("encryption_key") is None and manifest["kind"] != "adopted":
-        warnings.append("the backup records no encryption key: that its secrets can be read is not proven")
     if manifest["kind"] == "adopted":
         warnings.append("the set was adopted: its digests were computed from the dump itself, not from the database it came from")
     return warnings
