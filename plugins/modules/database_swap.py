@@ -133,7 +133,8 @@ def exchange(module):
 
         facts = journal.data["facts"]
         manifest = manifests.load(facts["set_dir"])
-        result["read_back"] = cutover.read_back(server, params["database"], manifest, result["live_oid"], facts["schema"])
+        revision = facts["target"]["alembic_revision"]
+        result["read_back"] = cutover.read_back(server, params["database"], manifest, result["live_oid"], facts["schema"], revision)
     return dict(result, changed=True, names=names)
 
 

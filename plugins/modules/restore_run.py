@@ -54,6 +54,14 @@ options:
   letta_version:
     description: The release that will run after the restore. Defaults to what the live database's revision says.
     type: str
+  alembic_command:
+    description:
+      - Alembic of the release that will run (see M(letta_ops.recovery.alembic_upgrade)). With it a set of an older schema can be chosen,
+        and the plan proves that the command is of the release planned.
+    type: raw
+  alembic_directory:
+    description: Folder to run O(alembic_command) in.
+    type: path
   encryption_key:
     description: Letta's encryption key. It is compared with the set's fingerprint and tried on the encrypted values in the archive.
     type: str
@@ -173,6 +181,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, facts, in_place, phases, rollback, runs
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.alembic import Alembic
 
 
 def _options(module):
@@ -196,6 +205,7 @@ def _options(module):
         force=p["force"],
         controller=p["controller"],
         proven_dead=p["proven_dead"],
+        check_heads=Alembic(p["alembic_command"], p["alembic_directory"] or "").check_heads if p["alembic_command"] else None,
         check=module.check_mode,
     )
 
@@ -286,6 +296,8 @@ def main():
         backup_max_age=dict(type="str"),
         mode=dict(type="str", choices=["swap", "in_place"], default="swap"),
         letta_version=dict(type="str"),
+        alembic_command=dict(type="raw"),
+        alembic_directory=dict(type="path"),
         encryption_key=dict(type="str", no_log=True),
         keep_previous=dict(type="int", default=604800),
         service_manager=dict(type="str", default="none"),

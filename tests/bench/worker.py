@@ -54,7 +54,8 @@ def restore(server, job):
         with _timed(seconds, "swap"):
             names = dict(journal.data["names"], live=job["database"])
             swapped = cutover.swap_in(server, journal, names)
-            cutover.read_back(server, job["database"], manifest, swapped["live_oid"], manifest["database"]["schema"])
+            (revision,) = manifest["letta"]["alembic_revisions"]
+            cutover.read_back(server, job["database"], manifest, swapped["live_oid"], manifest["database"]["schema"], revision)
         with _timed(seconds, "finish"):
             endings.finish(server, job["root"], journal, phases.PHASES)
     unequal = [table["name"] for table in staged["tables"] if table["digest"] != "equal"]

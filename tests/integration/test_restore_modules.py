@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.restore_kit import ADMIN, ADMIN_PASSWORD, ANSIBLE_PLAYBOOK, HOST, _unsafe, _yaml
+from tests.integration.restore_kit import ADMIN, ADMIN_PASSWORD, ANSIBLE_PLAYBOOK, HEAD, HOST, _unsafe, _yaml
 from tests.lab import ROOT
 
 
@@ -28,6 +29,7 @@ def rehearse(world, folder, module, options):
     ("module", "options", "said"),
     [
         ("restore_run", {"state": "begun", "host": HOST}, "replace"),
+        ("alembic_upgrade", {"target_revision": HEAD, "command": [sys.executable, "-c", "print('%s (head)')" % HEAD]}, HEAD),
         ("database_swap", {"side_database": "a_side", "previous_database": "an_old"}, "an_old"),
     ],
 )

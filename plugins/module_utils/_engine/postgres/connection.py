@@ -77,6 +77,10 @@ class Server:
         """Return the same server and role with another default database."""
         return replace(self, dbname=name)
 
+    def as_role(self, user, password):
+        """Return the same server and database for another role."""
+        return replace(self, user=user, password=password)
+
     def environment(self):
         """Return libpq's environment variables for a child process (the password among them)."""
         env = {

@@ -29,7 +29,7 @@ SMALLEST_PIECE = 16 << 20
 
 # Columns of every user table that an archive carries, sorted as the digest wants them (by name, bytewise), with the
 # send function of pgvector's types: their binary form is both faster and exact.
-_COLUMNS = """
+COLUMNS = """
     select a.attrelid::int8, a.attname,
            case when x.extname = 'vector' and t.typname in ('vector', 'halfvec', 'sparsevec')
                 then array[pn.nspname, p.proname]::text[] end
@@ -135,7 +135,7 @@ class _Work:
         cursor.execute("show server_encoding")
         # the archive's text is compared as UTF-8, whatever the database is kept in
         self._as_utf8 = cursor.fetchone()[0] not in ("UTF8", "SQL_ASCII")
-        cursor.execute(_COLUMNS)
+        cursor.execute(COLUMNS)
         columns = {}
         for relid, name, send in cursor.fetchall():
             columns.setdefault(relid, []).append((name, send))

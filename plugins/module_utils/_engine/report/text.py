@@ -98,6 +98,9 @@ def _schema(schema):
         return "%s (%s)" % (release, revision) if release and revision else release or revision or "?"
 
     verdict = clean_text(schema.get("verdict"), 500)
+    count, rewriting = clean_count(schema.get("migrations")), clean_count(schema.get("changes_data"))
+    if count:
+        verdict = "%d migration%s, %d change data" % (count, "" if count == 1 else "s", rewriting or 0)
     begin, end = side("from"), side("to")
     text = "schema %s" % begin if begin == end else "schema %s -> %s" % (begin, end)
     return text + (": " + verdict if verdict else "")

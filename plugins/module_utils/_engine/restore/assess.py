@@ -11,9 +11,10 @@ from ..backup import catalogue
 from ..backup import manifest as manifests
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
+from ..letta import releases
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
 from . import journal as journals
-from . import keycheck, stage
+from . import keycheck, recovery, stage
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -75,7 +76,10 @@ def _is_unchanged(context, manifest):
     last = done[-1]
     if last["set_id"] != manifest["id"] or (last.get("side") or {}).get("oid") != live["oid"]:
         return False
-    tables, findings = prove_database(context.server.database(context.options.database), manifest)
+    # After a migration the content to find is what the accounting of its rows ended with.
+    migrated = next((step for step in last["steps"] if step["name"] == recovery.MIGRATE_STEP), {})
+    saved = dict(manifest, **migrated.get("content", {}))
+    tables, findings = prove_database(context.server.database(context.options.database), saved)
     return all(row["digest"] == "equal" for row in tables) and not any(item.status == FAIL for item in findings)
 
 
@@ -100,6 +104,7 @@ def plan_restore(context, info, manifest, rejected):
         "mode": options.mode,
         "letta_version": options.letta_version,
         "encryption_key": options.encryption_key,
+        "migrates": options.check_heads is not None,
         "keep_previous_seconds": options.keep_previous_seconds,
         "stops": list(options.stops),
         "store_hosts": list(options.store_hosts),
@@ -110,6 +115,8 @@ def plan_restore(context, info, manifest, rejected):
         "undo": undo_command(context.run_id),
     }
     plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
+        options.check_heads(plan["schema"]["to_revision"])
     plan["secrets"], doubts = _try_key(context, info, manifest)
     plan["warnings"] += doubts + context.warnings
     return plan

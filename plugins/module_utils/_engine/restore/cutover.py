@@ -160,9 +160,10 @@ def unfence_by_oid(server, oid):
     return row[0]
 
 
-def read_back(server, database, manifest, expected_oid, schema):
+def read_back(server, database, manifest, expected_oid, schema, revision):
     """Look at the live database by its public name, right after the exchange; constant time.
 
+    :param revision: the one planned: the manifest's own, or what the migrations led to.
     :returns: {"agents", "revision"}; :raises RecoveryError: ``verify_failed`` when it is not the one that was proven.
     """
     try:
@@ -176,7 +177,7 @@ def read_back(server, database, manifest, expected_oid, schema):
     except psycopg2.Error as exc:
         raise RecoveryError("verify_failed", "the restored %s cannot be read: %s" % (database, sidedb.first_line(exc))) from None
     saved = (manifest["tables"].get("%s.agents" % schema) or {}).get("rows")
-    if oid != expected_oid or revisions != list(manifest["letta"]["alembic_revisions"] or []) or agents != saved:
+    if oid != expected_oid or revisions != [revision] or agents != saved:
         raise RecoveryError(
             "verify_failed",
             "%s is not the database that was proven (oid %s, revision %s, %s agents)" % (database, oid, ", ".join(revisions), agents),

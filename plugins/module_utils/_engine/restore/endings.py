@@ -133,7 +133,8 @@ def fail(server, root, journal, failure, restore_safety=None):
     data = journal.data
     failure_class = failure.get("failure_class") or "manual_help_needed"
     status, next_step = journals.FAILED, failure.get("next_step", "")
-    outcome = recovery.recover(server, journal, keep_side=failure_class == "verify_failed" and not data.get("removed"))
+    worth_a_look = failure_class == "verify_failed" or journal.state(recovery.MIGRATE_STEP) == "begun"
+    outcome = recovery.recover(server, journal, keep_side=worth_a_look and not data.get("removed"))
     if outcome == recovery.SWAPPED:
         now, failure_class = _put_back(server, journal)
         if data.get("removed") and failure_class == "swap_rolled_back":

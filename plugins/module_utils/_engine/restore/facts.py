@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .journal import new_run_id, utc_now
 from .phases import PHASES
+from .recovery import MIGRATE_STEP
 
 
 def of_plan(begun, playbook):
@@ -31,14 +32,14 @@ def of_run(journal, ending, playbook, failure=None):
     begun = dict(data["facts"], plan=data["plan"], run_id=data["run_id"])
     # A prepared run did all it was asked to; the report's words know no fifth status.
     facts = _frame(begun, playbook, "succeeded" if ending["status"] == "prepared" else ending["status"])
-    proof = journal.entry("stage.prove") or {}
+    proof, migrated = (journal.entry(step) or {} for step in ("stage.prove", MIGRATE_STEP))
     facts.update(
         started_at=data["created_at"],
         finished_at=data.get("finished_at") or utc_now(),
         phases=_in_order(ending.get("phases") or data.get("phases", [])),
         downtime_seconds=ending.get("downtime_seconds"),
-        tables=proof.get("tables", []),
-        checks=list(proof.get("findings", [])) + _checks(data.get("phases", [])),
+        tables=migrated.get("tables") or proof.get("tables", []),
+        checks=list(proof.get("findings", [])) + list(migrated.get("findings", [])) + _checks(data.get("phases", [])),
         undo=ending.get("undo") or {},
         warnings=list(data["plan"].get("warnings", [])) + list(proof.get("warnings", [])),
         dropped=ending.get("dropped", []),
@@ -51,7 +52,7 @@ def of_run(journal, ending, playbook, failure=None):
             message=failure["message"],
             now=ending.get("now") or failure.get("now", ""),
             next_step=ending.get("next_step") or failure.get("next_step", ""),
-            tables=facts["tables"] or details.get("tables", []),
+            tables=details.get("tables") or facts["tables"],
             checks=facts["checks"] + list(details.get("findings", [])),
         )
     return facts

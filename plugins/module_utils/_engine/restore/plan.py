@@ -7,6 +7,8 @@ from __future__ import annotations
 from ..errors import RecoveryError
 from ..letta import releases
 from ..letta import secrets as letta_secrets
+from ..letta.row_changes import DECLARED_SINCE
+from ..letta.traps import TREATED
 from ..progress import human_bytes
 
 HEADROOM = 1.2  # the side database needs room for its WAL and for sorting indexes
@@ -100,15 +102,37 @@ def _schema_verdict(manifest, target, options):
         "to_release": releases.release_range_of(wanted) if wanted else None,
         "migrations": len(comparison.between),
     }
-    if schema["verdict"] != "equal":
+    if schema["verdict"] == releases.OLDER:
+        _describe_way(schema, comparison.between)
+        if releases.position(comparison.revision) < releases.position(DECLARED_SINCE):
+            raise _schema_error(manifest["id"], dict(schema, verdict="too_old"))
+        if options.get("migrates"):
+            return schema
+    if schema["verdict"] != releases.EQUAL:
         raise _schema_error(manifest["id"], schema)
     return schema
 
 
+def _describe_way(schema, between):
+    """Add what the migrations between do, for whoever reads the plan."""
+    steps = [releases.revision_info(revision) for revision in between]
+    schema.update(
+        changes_data=sum(1 for step in steps if step.changes_data),
+        needs_key=sum(1 for step in steps if step.needs_encryption_key),
+        hazards=[
+            {"revision": step.revision, "release": step.release, "hazard": TREATED.get(step.revision, step.hazard)}
+            for step in steps
+            if step.hazard
+        ],
+    )
+
+
 def _schema_error(set_id, schema):
     texts = {
-        "older": "is older than the release that will run: %d migrations lie between %s and %s, and this version runs none"
+        "older": "is older than the release that will run: %d migrations lie between %s and %s, and there is no command to run them"
         % (schema["migrations"], schema["from_revision"], schema["to_revision"]),
+        "too_old": "is at %s; what migrations before %s do to rows is not declared here, so they could not be proven"
+        % (schema["from_revision"], releases.describe(DECLARED_SINCE)),
         "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back"
         % (schema["from_revision"], schema["to_revision"]),
         "unknown": "has the Alembic revision %s, which no Letta release up to 0.16.8 has" % schema["from_revision"],
@@ -118,7 +142,9 @@ def _schema_error(set_id, schema):
     }
     release = (schema["from_release"] or "<its release>").split("–")[-1]
     steps = {
-        "older": "restore it with -e letta_version=%s, start that release on it, then upgrade" % release,
+        "older": "set letta_alembic_command to Alembic of release %s, or restore it with -e letta_version=%s"
+        % ((schema["to_release"] or "").split("–")[-1], release),
+        "too_old": "restore it with -e letta_version=%s, upgrade it to 0.8.17 by hand, take a backup of that" % release,
         "newer": "-e letta_version=%s and install that release, or choose another set" % release,
     }
     return RecoveryError(
@@ -218,7 +244,7 @@ def _steps(plan, expected):
     cut = "rename %s away and the side database in, in one transaction" % plan["database"]
     details = {
         "stage": side,
-        "migrate": "nothing to do: same schema revision",
+        "migrate": _migration_text(plan["schema"]),
         "validate": "integrity, ids, references, sequences, vectors",
         "reconcile": "count work that was running; nothing is changed",
         "cutover": cut if plan["kind"] == "replace" else "rename the side database to %s" % plan["database"],
@@ -230,8 +256,15 @@ def _steps(plan, expected):
     return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
 
 
+def _migration_text(schema):
+    if not schema["migrations"]:
+        return "nothing to do: same schema revision"
+    text = "%d migrations from %s to %s on the side database, %d change data; every changed row is accounted for"
+    return text % (schema["migrations"], schema["from_revision"], schema["to_revision"], schema["changes_data"])
+
+
 def _warnings(plan, manifest, store_hosts):
-    warnings = []
+    warnings = ["migration %(revision)s (%(release)s) %(hazard)s" % item for item in plan["schema"].get("hazards", [])]
     if store_hosts and plan["host"] not in store_hosts:
         warnings.append("sets are read on %s itself, letta_store is %s: mount the store there" % (plan["host"], ", ".join(store_hosts)))
     if plan["disk"]["free_bytes"] is None:

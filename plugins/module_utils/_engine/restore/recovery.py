@@ -16,7 +16,8 @@ from . import cutover
 from . import journal as journals
 
 SWAPPED, STAGED, CLEAN = "swapped", "staged", "clean"
-STAGE_STEPS = ("stage.create", "stage.load", "stage.prove")
+MIGRATE_STEP = "migrate.run"
+STAGE_STEPS = ("stage.create", "stage.load", "stage.prove", MIGRATE_STEP)
 CUTOVER_STEPS = ("cutover.drain", "cutover.fence", "cutover.exchange")
 WORKER_GRACE_SECONDS = 15
 
@@ -32,7 +33,8 @@ def assess_run(server, journal):
         waiting = sidedb.database_oid(cursor, journal.data["names"]["side"])
     if side.get("oid") and live == side["oid"]:
         return SWAPPED
-    if side.get("oid") and waiting == side["oid"] and journal.state("stage.prove") == "done":
+    # A migration that was cut short may have committed midway: only a fresh side database is one whose content is known.
+    if side.get("oid") and waiting == side["oid"] and journal.state("stage.prove") == "done" and journal.state(MIGRATE_STEP) != "begun":
         return STAGED
     return CLEAN
 

@@ -43,6 +43,7 @@ class RunOptions:
     controller: dict = field(default_factory=dict)
     proven_dead: str = ""
     check: bool = False
+    check_heads: object = None  # function (revision): refuses migrations of another release; None: there is no command for them
 
 
 def target_key(server, target, database):
@@ -168,7 +169,8 @@ def _take_up(context, journal, outcome):
         lock.release(context.runs_root, context.key, context.run_id)
         lock.acquire(context.runs_root, context.key, journal.run_id, context.options.controller, "restore-full.yml")
         journal.save(status=journals.OPEN, controller=context.options.controller)
-    done = ("stage",) if outcome == recovery.STAGED else ("stage", "migrate", "validate", "reconcile", "cutover")
+    migrated = ("migrate",) if journal.state(recovery.MIGRATE_STEP) == "done" else ()
+    done = ("stage",) + migrated if outcome == recovery.STAGED else ("stage", "migrate", "validate", "reconcile", "cutover")
     why = "prepared by" if journal.data.get("prepared") else "interrupted:"
     plan = dict(journal.data["plan"], kind="resume", why="%s run %s goes on where it stopped" % (why, journal.run_id))
     return dict(

@@ -52,13 +52,17 @@ class Command:
 
     :param argv: from :func:`parse_command`.
     :param secrets: texts wiped from whatever it says.
+    :param env: variables to set for it on top of this process's own; None takes one away.
+    :param directory: folder to run it in.
 
     Its output goes to an unnamed file, not a pipe: a start command may leave a daemon behind that
     holds on to it, and waiting for the end of a pipe would then never end.
     """
 
-    def __init__(self, argv, secrets=()):
+    def __init__(self, argv, secrets=(), env=None, directory=None):
         self.argv = tuple(argv)
+        self._env = {name: value for name, value in dict(os.environ, **(env or {})).items() if value is not None}
+        self._directory = directory
         self._secrets = tuple(secret for secret in secrets if secret)
         self._output = None
 
@@ -75,8 +79,9 @@ class Command:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
         try:
             process = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
-            )
+                self.argv, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True,
+                env=self._env, cwd=self._directory,
+            )  # fmt: skip
         except OSError as exc:
             raise RecoveryError("preflight", "cannot run %s: %s" % (self, exc.strerror or exc)) from None
         try:
@@ -90,10 +95,12 @@ class Command:
         """Return the end of its output so far (a daemon it left behind may still add to it), without secrets."""
         if self._output is None:
             return ""
-        size = self._output.seek(0, os.SEEK_END)
+        # Read by position: the command writes through the same open file, and its place in it must not move.
+        descriptor = self._output.fileno()
+        size = os.fstat(descriptor).st_size
         # A little more than is kept: a secret cut in two at the edge would not be recognised.
-        self._output.seek(max(0, size - 2 * KEPT_OUTPUT))
-        return self.clean(self._output.read().decode("utf-8", "replace")).strip()[-KEPT_OUTPUT:]
+        kept = min(size, 2 * KEPT_OUTPUT)
+        return self.clean(os.pread(descriptor, kept, size - kept).decode("utf-8", "replace")).strip()[-KEPT_OUTPUT:]
 
     def clean(self, text):
         """Return ``text`` without the secrets and without passwords of URIs."""

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase migrate: an older schema is brought forward on the side database, and every changed row is accounted for."""
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+from ..errors import LIVE_UNTOUCHED, RecoveryError
+from ..findings import FAIL, PASS, WARN, Finding
+from ..letta import releases
+from ..letta.entities import bare_name
+from ..letta.row_changes import MOVED, changes_between
+from ..letta.traps import DELETE, REFUSE, traps_between
+from ..postgres import catalog, load
+from ..postgres.columns import digest_columns
+from ..postgres.connection import connect, sql
+from ..postgres.digest import digest_database
+from ..progress import Progress
+from .accounting import account
+from .recovery import MIGRATE_STEP
+
+
+@dataclass(frozen=True)
+class MigrateOptions:
+    """What to migrate, and how.
+
+    :param database: the side database; :param schema: where Letta's tables are in it.
+    :param target: revision to reach; :param has_key: whether the migrations get an encryption key.
+    :param upgrade: function ``(progress, number of migrations)`` that runs the release's own migrations up to ``target``.
+    """
+
+    database: str
+    schema: str
+    target: str
+    upgrade: object
+    has_key: bool = False
+    jobs: int = 2
+
+
+def migrate(server, options, journal, progress=None):
+    """Bring a side database forward, and prove that nothing changed but what the migrations are known to change.
+
+    :param server: admin :class:`Server`; :param journal: :class:`Journal` of the run, or a ``NoJournal``.
+    :returns: {"changed", "from_revision", "to_revision", "migrations", "tables" (report rows), "findings", "seconds"}
+    :raises RecoveryError: ``schema``, ``key_mismatch``, ``load_failed`` or ``verify_failed``; the live database is untouched.
+    """
+    progress = progress or Progress(None)
+    side = server.database(options.database)
+    between, revision = _way(side, options)
+    if not between:
+        return {"changed": False, "from_revision": revision, "to_revision": revision, "migrations": 0, "tables": [], "findings": []}
+    seconds, began = {}, time.monotonic()
+    with journal.step(MIGRATE_STEP, from_revision=revision, to_revision=options.target) as facts:
+        before = digest_columns(side, jobs=options.jobs, progress=progress)
+        findings = _disarm(side, options, between)
+        cured = digest_columns(side, jobs=options.jobs) if any(item.status == WARN for item in findings) else before
+        seconds["look"] = round(time.monotonic() - began, 3)
+        options.upgrade(progress, len(between))
+        _check_arrival(side, options)
+        seconds["run"] = round(time.monotonic() - began - seconds["look"], 3)
+        identities = {name: item.identity for name, item in before.items()}
+        after = digest_columns(side, _moved(identities, between), options.jobs, progress)
+        rows, accounted = account(cured, after, between)
+        findings += accounted
+        _tell_the_cured(rows, before, cured, findings)
+        load.analyze(server, options.database)
+        seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
+        bad = [item for item in accounted if item.status == FAIL]
+        if bad:
+            raise _unexplained(options.database, rows, bad)
+        facts.update(tables=rows, findings=[item.as_dict() for item in findings], seconds=seconds, **_fingerprint(side, options.jobs))
+    return {
+        "changed": True,
+        "from_revision": revision,
+        "to_revision": options.target,
+        "migrations": len(between),
+        "tables": rows,
+        "findings": findings,
+        "seconds": seconds,
+    }
+
+
+def schema_of(side):
+    """Return the schema that holds Letta's tables in a database.
+
+    :raises RecoveryError: ``schema`` when none or several do.
+    """
+    with closing(connect(side)) as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relname = 'alembic_version' AND c.relkind = 'r' ORDER BY 1"
+        )
+        found = [row[0] for row in cursor.fetchall()]
+    if len(found) != 1:
+        what = "%d schemas of %s hold a table alembic_version" % (len(found), side.dbname)
+        raise RecoveryError("schema", what, now=LIVE_UNTOUCHED, next_step="a Letta database has exactly one")
+    return found[0]
+
+
+def _way(side, options):
+    """Return (revisions to run, the revision the database is at)."""
+    comparison = releases.compare(_revisions(side, options.schema), options.target)
+    if comparison.verdict not in (releases.EQUAL, releases.OLDER):
+        raise RecoveryError("schema", comparison.detail, now=LIVE_UNTOUCHED, next_step="ansible-playbook playbooks/catalog.yml")
+    return comparison.between, comparison.revision
+
+
+def _revisions(side, schema):
+    with closing(connect(side)) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s)", ("%s.alembic_version" % catalog.quote_ident(schema),))
+        if cursor.fetchone()[0] is None:
+            return None
+        cursor.execute(sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(schema)))
+        return sorted(row[0] for row in cursor.fetchall())
+
+
+def _check_arrival(side, options):
+    """Alembic exits 0 also where it found nothing to do in a schema that it took for another."""
+    found = _revisions(side, options.schema)
+    if found != [options.target]:
+        raise RecoveryError(
+            "load_failed",
+            "the migrations ended without an error, and the schema is at %s instead of %s" % (", ".join(found or ["none"]), options.target),
+            now=LIVE_UNTOUCHED + "; side database %s is kept for study (the next restore drops it)" % options.database,
+            next_step="letta_alembic_command must run the migrations in the database that LETTA_PG_URI names",
+        )
+
+
+def _disarm(side, options, between):
+    """Find the traps that these migrations would spring; treat the ones that have a safe treatment, refuse the others."""
+    findings = []
+    with closing(connect(side, autocommit=False)) as conn, conn.cursor() as cursor:
+        for trap in traps_between(between, options.has_key):
+            if not all(_has_column(cursor, options.schema, table, name) for table, names in trap.needs.items() for name in names):
+                continue
+            place = sql.Identifier(options.schema)
+            cursor.execute(sql.SQL(trap.offenders).format(s=place))
+            offenders = [row[0] for row in cursor.fetchall()]
+            detail = trap.text.replace("{count}", str(len(offenders)))
+            if not offenders:
+                findings.append(Finding(trap.id, PASS, "no such rows"))
+                continue
+            if trap.treatment == REFUSE:
+                raise RecoveryError(
+                    "key_mismatch" if trap.with_key else "schema",
+                    detail,
+                    now=LIVE_UNTOUCHED + "; nothing was migrated",
+                    next_step=trap.next_step,
+                    details={"trap": trap.id, "examples": offenders[:10]},
+                )
+            if trap.treatment == DELETE:
+                cursor.execute(sql.SQL(trap.cure).format(s=place))
+            findings.append(Finding(trap.id, WARN, detail, len(offenders), offenders))
+        conn.commit()
+    return findings
+
+
+def _has_column(cursor, schema, table, column):
+    cursor.execute(
+        "SELECT 1 FROM information_schema.columns WHERE table_schema = %s AND table_name = %s AND column_name = %s", (schema, table, column)
+    )
+    return cursor.fetchone() is not None
+
+
+def _moved(identities, between):
+    """Return the identities under the names that tables have afterwards too."""
+    found = dict(identities)
+    for change in changes_between(between):
+        for name, identity in identities.items():
+            if change.kind == MOVED and bare_name(name) == change.source:
+                found["%s.%s" % (name.rpartition(".")[0], change.table)] = identity
+    return found
+
+
+def _tell_the_cured(rows, before, cured, findings):
+    """Give the report's rows the counts of before the treatment, with the reason."""
+    reasons = "; ".join(item.detail for item in findings if item.status == WARN)
+    for name, item in before.items():
+        if cured[name].rows != item.rows:
+            row = next(row for row in rows if row["was"] == name)
+            row.update(rows_expected=item.rows, explanation="%s; %s" % (reasons, row["explanation"]))
+            row["digest"] = "differs" if row["digest"] == "differs" else "explained"
+
+
+def _fingerprint(side, jobs):
+    """Return the content as it is now, in the words of a manifest, so that a later run can tell that nothing changed since."""
+    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in digest_database(side, jobs=jobs).items()}
+    return {"content": {"tables": tables, "sequences": catalog.sequences(side)}}
+
+
+def _unexplained(database, rows, bad):
+    return RecoveryError(
+        "verify_failed",
+        "; ".join(item.detail for item in bad),
+        now=LIVE_UNTOUCHED + "; side database %s is kept for study (the next restore drops it)" % database,
+        next_step="compare the tables named with the backup; restore with the letta_version of the backup, which needs no migration",
+        details={"tables": [row for row in rows if row["digest"] == "differs"], "findings": [item.as_dict() for item in bad]},
+    )
