@@ -74,17 +74,19 @@ def environment(home, server, key=None, redis=None, model_proxy=None):
     return env
 
 
-def migrate(server, home, key=None):
-    """Run Letta's own ``alembic upgrade head`` on a database; about 5 s from empty.
+def migrate(server, home, key=None, revision="head"):
+    """Run Letta's own ``alembic upgrade`` on a database; about 5 s from empty to head.
 
+    :param key: the encryption key; without one the migrations that encrypt leave everything in plain text.
+    :param revision: where to stop: a revision, or a number of steps as "+1".
     :raises RuntimeError: with the end of its output, the password taken out.
     """
-    argv = [str(letta_home() / "venv" / "bin" / "python"), "-m", "alembic", "upgrade", "head"]
+    argv = [str(letta_home() / "venv" / "bin" / "python"), "-m", "alembic", "upgrade", revision]
     done = subprocess.run(
         argv, cwd=letta_home(), env=environment(home, server, key), check=False, capture_output=True, text=True, timeout=300
     )
     if done.returncode:
-        raise RuntimeError("alembic upgrade head failed:\n%s" % _without((done.stdout + done.stderr)[-4000:], server))
+        raise RuntimeError("alembic upgrade %s failed:\n%s" % (revision, _without((done.stdout + done.stderr)[-4000:], server)))
 
 
 class LettaServer:
