@@ -1,0 +1,133 @@
+"""Databases of old releases, brought to the current schema by Letta's own migrations, and a real Letta that reads them."""
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
+from tests.integration.restore_kit import HEAD
+from tests.lab.fixtures import LETTA_PASSWORD
+from tests.lab.letta import LettaServer, migrate
+from tests.lab.old import RELEASES, make_old_database
+from tests.lab.seed import SAMPLE_KEY
+
+pytestmark = pytest.mark.slow
+
+# How many tables a release had, Alembic's own included; the database has rows in each of them.
+TABLES = {"0.8.17": 35, "0.11.7": 41, "0.12.1": 42, "0.13.0": 43, "0.14.0": 44, "0.16.4": 49}
+# Releases whose upgraded database a real server reads; the others lie between them.
+READ = ("0.8.17", "0.11.7", "0.16.4")
+
+
+@pytest.fixture(scope="module")
+def old(pg, tmp_path_factory):
+    """Function: the database of a release as (server before, server after the upgrade); each is made once."""
+    made = {}
+
+    def get(release):
+        if release not in made:
+            name = "old_%s" % release.replace(".", "_")
+            before = make_old_database(pg, name, release, LETTA_PASSWORD)
+            after = pg.clone_database(name + "_now", name, password=LETTA_PASSWORD)
+            migrate(after, tmp_path_factory.mktemp("upgrade"), SAMPLE_KEY)
+            made[release] = before, after
+        return made[release]
+
+    yield get
+    for servers in made.values():
+        for server in servers:
+            pg.drop_database(server.dbname)
+
+
+@pytest.fixture
+def database(pg):
+    """Function: a database of a release with traps, dropped after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(release, *traps):
+            stack.callback(pg.drop_database, "old_trap")
+            return make_old_database(pg, "old_trap", release, LETTA_PASSWORD, traps)
+
+        yield make
+
+
+def revisions(server):
+    return [row[0] for row in query(server, "SELECT version_num FROM alembic_version")]
+
+
+def counts(server):
+    """Return {table: rows} of every table."""
+    tables = [row[0] for row in query(server, "SELECT tablename FROM pg_tables WHERE schemaname = 'letta'")]
+    return {table: query(server, "SELECT count(*) FROM %s" % table)[0][0] for table in tables}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_old_database_has_rows_in_every_table_of_its_release(old, release):
+    server, _after = old(release)
+    found = counts(server)
+    assert [table for table, rows in found.items() if not rows] == []
+    assert len(found) == TABLES[release]
+    assert revisions(server) == [head_of(release)]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_upgrade_of_letta_itself_reaches_the_current_head_and_keeps_agents_messages_and_memory(old, release):
+    before, after = old(release)
+    assert revisions(after) == [HEAD]
+    kept = ("SELECT id, message_ids::text FROM agents", "SELECT id, content::text, sequence_id FROM messages",
+            "SELECT id, value FROM block", "SELECT id, source_code FROM tools", "SELECT id, md5(embedding::text) FROM source_passages")
+    for statement in kept:
+        assert sorted(query(before, statement)) == sorted(query(after, statement))
+    passages = "SELECT id, text, md5(embedding::text) FROM %s"
+    old_table = "agent_passages" if release == "0.8.17" else "archival_passages"
+    assert sorted(query(before, passages % old_table)) == sorted(query(after, passages % "archival_passages"))
+
+
+@pytest.mark.parametrize("release", READ)
+def test_the_current_server_lists_and_reads_every_agent_with_its_messages_in_context(old, release, letta_redis, openai_stub, tmp_path):
+    _before, server = old(release)
+    agents = query(server, "SELECT id, message_ids, hidden FROM agents")
+    with LettaServer(tmp_path, server, openai_stub.proxy, SAMPLE_KEY, (letta_redis.host, letta_redis.port)) as letta:
+        listed = {agent["id"] for agent in letta.everything("/v1/agents/")}
+        assert listed == {agent for agent, _ids, hidden in agents if not hidden}
+        for agent, ids, _hidden in agents:
+            assert letta.api("GET", "/v1/agents/%s" % agent)["message_ids"] == ids
+            # Else the return of send_message is folded into the call, and its id is not among the answer's.
+            path = "/v1/agents/%s/messages?limit=1000&use_assistant_message=false" % agent
+            found = {message["id"] for message in letta.api("GET", path)}
+            assert set(ids) <= found
+
+
+def test_the_same_release_is_made_with_the_same_ids_each_time(old, database):
+    server, _after = old("0.8.17")
+    again = database("0.8.17")
+    for table in ("agents", "messages", "block", "tools", "files", "agent_passages", "jobs", "steps"):
+        assert query(server, "SELECT id FROM %s ORDER BY id" % table) == query(again, "SELECT id FROM %s ORDER BY id" % table)
+
+
+def test_passages_deleted_softly_stop_the_upgrade_and_leave_the_old_revision(database, tmp_path):
+    server = database("0.8.17", "soft_deleted_passages")
+    with pytest.raises(RuntimeError, match="archive_id.*contains null values"):
+        migrate(server, tmp_path, SAMPLE_KEY)
+    assert revisions(server) == [head_of("0.8.17")]
+
+
+def test_the_upgrade_encrypts_only_the_first_thousand_sandbox_variables(database, tmp_path):
+    server = database("0.11.7", "many_secrets")
+    migrate(server, tmp_path, SAMPLE_KEY)
+    statement = "SELECT count(*), count(value_enc) FROM sandbox_environment_variables"
+    assert query(server, statement) == [(1010, 1000)]
+
+
+def test_the_upgrade_leaves_agent_secrets_of_old_releases_in_plain_text(old):
+    statement = "SELECT count(*), count(value_enc) FROM agent_environment_variables WHERE value <> ''"
+    assert {release: query(old(release)[1], statement)[0] for release in RELEASES} == {
+        "0.8.17": (2, 0), "0.11.7": (2, 0), "0.12.1": (2, 0), "0.13.0": (2, 2), "0.14.0": (2, 2), "0.16.4": (0, 0),
+    }
+
+
+def test_soft_deleted_passages_are_refused_for_releases_that_have_none(pg):
+    with pytest.raises(ValueError, match="for good"):
+        make_old_database(pg, "old_never", "0.11.7", LETTA_PASSWORD, ["soft_deleted_passages"])
