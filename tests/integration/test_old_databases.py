@@ -1,15 +1,17 @@
-"""Databases of old releases, brought to the current schema by Letta's own migrations, and a real Letta that reads them."""
+"""Sets of old releases, restored into a 0.16.8 system by the playbook, and a real Letta that reads every agent."""
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
-from tests.integration.restore_kit import HEAD
+from tests.integration.restore_kit import HEAD, World
 from tests.lab.fixtures import LETTA_PASSWORD
-from tests.lab.letta import LettaServer, migrate
+from tests.lab.letta import LettaServer, letta_home, migrate
 from tests.lab.old import RELEASES, make_old_database
 from tests.lab.seed import SAMPLE_KEY
 
@@ -22,23 +24,38 @@ READ = ("0.8.17", "0.11.7", "0.16.4")
 
 
 @pytest.fixture(scope="module")
-def old(pg, tmp_path_factory):
-    """Function: the database of a release as (server before, server after the upgrade); each is made once."""
+def old(pg, letta_shape, tmp_path_factory):
+    """Function: a release as (server of its database, server of what the playbook made of its set, report); each is made once."""
     made = {}
 
     def get(release):
         if release not in made:
             name = "old_%s" % release.replace(".", "_")
-            before = make_old_database(pg, name, release, LETTA_PASSWORD)
-            after = pg.clone_database(name + "_now", name, password=LETTA_PASSWORD)
-            migrate(after, tmp_path_factory.mktemp("upgrade"), SAMPLE_KEY)
-            made[release] = before, after
+            traps = ["soft_deleted_passages"] if release == "0.8.17" else []
+            before = make_old_database(pg, name, release, LETTA_PASSWORD, traps)
+            made[release] = before, *restored(pg, before, tmp_path_factory.mktemp("old"))
         return made[release]
 
     yield get
-    for servers in made.values():
-        for server in servers:
-            pg.drop_database(server.dbname)
+    for before, after, _report in made.values():
+        pg.drop_database(before.dbname)
+        pg.drop_database(after.dbname)
+
+
+def restored(pg, before, folder):
+    """Take a set of a database and restore it into a system that runs 0.16.8; returns (server of the result, report)."""
+    variables = {
+        "letta_db_password": LETTA_PASSWORD, "letta_version": "0.16.8", "letta_encryption_key": SAMPLE_KEY,
+        "letta_alembic_command": [str(letta_home() / "venv" / "bin" / "python"), "-m", "alembic"],
+        "letta_alembic_directory": str(letta_home()),
+    }  # fmt: skip
+    world = World(pg, before.dbname + "_now", folder, variables=variables)
+    os.makedirs(world.root, 0o700)
+    source = world.admin.database(before.dbname)
+    take.take_backup(take.BackupOptions(server=source, root=world.root, bin_dir=world.bin_dir, jobs=1))
+    pg.ensure_role("letta", LETTA_PASSWORD)
+    report = world.play("restore-full.yml").ok().report
+    return pg.server("letta", LETTA_PASSWORD, world.database), report
 
 
 @pytest.fixture
@@ -65,7 +82,7 @@ def counts(server):
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_an_old_database_has_rows_in_every_table_of_its_release(old, release):
-    server, _after = old(release)
+    server, _after, _report = old(release)
     found = counts(server)
     assert [table for table, rows in found.items() if not rows] == []
     assert len(found) == TABLES[release]
@@ -73,21 +90,35 @@ def test_an_old_database_has_rows_in_every_table_of_its_release(old, release):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_upgrade_of_letta_itself_reaches_the_current_head_and_keeps_agents_messages_and_memory(old, release):
-    before, after = old(release)
+def test_a_set_of_an_old_release_comes_back_at_the_current_head_with_every_changed_row_explained(old, release):
+    _before, after, report = old(release)
     assert revisions(after) == [HEAD]
+    assert [row["name"] for row in report["tables"] if row["digest"] == "differs"] == []
+    explained = {row["name"].split(".")[1]: row["explanation"] for row in report["tables"] if row["digest"] == "explained"}
+    assert "9fa274fb0b83" in explained["agents"] or release == "0.8.17"  # where the column it fills is new
+    if release == "0.8.17":
+        assert "is_deleted" in explained["archival_passages"]
+        assert "74e860718e0d" in explained["archives"]
+    assert [check for check in report["checks"] if check["status"] == "fail"] == []
+    left = [check["count"] for check in report["checks"] if check["id"] == "migrate.plain_secrets" and check["status"] == "warn"]
+    assert left == ([2] if release in ("0.8.17", "0.11.7", "0.12.1") else [])
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_agents_messages_memory_and_vectors_are_what_they_were(old, release):
+    before, after, _report = old(release)
     kept = ("SELECT id, message_ids::text FROM agents", "SELECT id, content::text, sequence_id FROM messages",
             "SELECT id, value FROM block", "SELECT id, source_code FROM tools", "SELECT id, md5(embedding::text) FROM source_passages")
     for statement in kept:
         assert sorted(query(before, statement)) == sorted(query(after, statement))
     passages = "SELECT id, text, md5(embedding::text) FROM %s"
-    old_table = "agent_passages" if release == "0.8.17" else "archival_passages"
+    old_table = "agent_passages WHERE NOT is_deleted" if release == "0.8.17" else "archival_passages"
     assert sorted(query(before, passages % old_table)) == sorted(query(after, passages % "archival_passages"))
 
 
 @pytest.mark.parametrize("release", READ)
 def test_the_current_server_lists_and_reads_every_agent_with_its_messages_in_context(old, release, letta_redis, openai_stub, tmp_path):
-    _before, server = old(release)
+    _before, server, _report = old(release)
     agents = query(server, "SELECT id, message_ids, hidden FROM agents")
     with LettaServer(tmp_path, server, openai_stub.proxy, SAMPLE_KEY, (letta_redis.host, letta_redis.port)) as letta:
         listed = {agent["id"] for agent in letta.everything("/v1/agents/")}
@@ -101,8 +132,8 @@ def test_the_current_server_lists_and_reads_every_agent_with_its_messages_in_con
 
 
 def test_the_same_release_is_made_with_the_same_ids_each_time(old, database):
-    server, _after = old("0.8.17")
-    again = database("0.8.17")
+    server, _after, _report = old("0.8.17")
+    again = database("0.8.17", "soft_deleted_passages")
     for table in ("agents", "messages", "block", "tools", "files", "agent_passages", "jobs", "steps"):
         assert query(server, "SELECT id FROM %s ORDER BY id" % table) == query(again, "SELECT id FROM %s ORDER BY id" % table)
 
@@ -112,13 +143,6 @@ def test_passages_deleted_softly_stop_the_upgrade_and_leave_the_old_revision(dat
     with pytest.raises(RuntimeError, match="archive_id.*contains null values"):
         migrate(server, tmp_path, SAMPLE_KEY)
     assert revisions(server) == [head_of("0.8.17")]
-
-
-def test_the_upgrade_encrypts_only_the_first_thousand_sandbox_variables(database, tmp_path):
-    server = database("0.11.7", "many_secrets")
-    migrate(server, tmp_path, SAMPLE_KEY)
-    statement = "SELECT count(*), count(value_enc) FROM sandbox_environment_variables"
-    assert query(server, statement) == [(1010, 1000)]
 
 
 def test_the_upgrade_leaves_agent_secrets_of_old_releases_in_plain_text(old):
