@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 import time
 
 UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
@@ -101,3 +102,34 @@ def format_line(host, state, note=""):
     if state.get("item"):
         line += " · %s" % state["item"]
     return line + (("   (%s)" % note) if note else "")
+
+
+class Watcher:
+    """Follows work from a thread of its own for the time of a block; does nothing where nobody reads the progress.
+
+    :param progress: the :class:`Progress` that is written to.
+    :param follow: function that takes an iterator, which yields once per interval until the block ends.
+    :param interval: seconds.
+    """
+
+    def __init__(self, progress, follow, interval=1.0):
+        self._progress, self._follow, self._interval = progress, follow, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        if self._progress.path:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self):
+        self._follow(self._ticks())
+
+    def _ticks(self):
+        while not self._stop.wait(self._interval):
+            yield

@@ -63,6 +63,16 @@ CHANGES = (
 )
 
 
+def moved_between(between):
+    """Return ``{table before: table after}`` of the tables whose rows these revisions move."""
+    moved = {}
+    for change in changes_between(between):
+        if change.kind == MOVED:
+            first = next((name for name, target in moved.items() if target == change.source), change.source)
+            moved[first] = change.table
+    return moved
+
+
 def changes_between(between):
     """Return the :class:`Change` of each revision run, in order.
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from contextlib import closing
 
 from ..errors import RecoveryError
-from ..progress import Progress
+from ..progress import Progress, Watcher
 from .connection import connect, psycopg2
 from .sidedb import first_line
 from .tools import ToolFailed, run_tool
@@ -73,9 +72,8 @@ def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes
     if owner != server.user:
         argv.append("--role=" + owner)
     argv += ["--jobs=%d" % jobs] if jobs > 1 and archive.format != "tar" else []
-    watcher = _Watcher(target, progress)
     try:
-        with watcher:
+        with Watcher(progress, _follow(target, progress)):
             run_tool(argv + [archive.path], target, env={"PGOPTIONS": session_options(jobs)})
     except ToolFailed as exc:
         raise RecoveryError(
@@ -102,36 +100,23 @@ def analyze(server, database):
         raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (database, first_line(exc))) from None
 
 
-class _Watcher:
-    """Watches a database grow while pg_restore fills it, on a connection of its own."""
+def _follow(target, progress):
+    """Return the function that watches a database grow while pg_restore fills it, on a connection of its own."""
+    query = (
+        "SELECT pg_database_size(current_database()), coalesce("
+        "(SELECT string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_copy WHERE datname = current_database()),"
+        "(SELECT 'indexes of ' || string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_create_index"
+        " WHERE datname = current_database()), '')"
+    )
 
-    def __init__(self, target, progress, interval=1.0):
-        self._target, self._progress, self._interval = target, progress, interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        if self._progress.path:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    def _watch(self):
-        query = (
-            "SELECT pg_database_size(current_database()), coalesce("
-            "(SELECT string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_copy WHERE datname = current_database()),"
-            "(SELECT 'indexes of ' || string_agg(DISTINCT relid::regclass::text, ', ') FROM pg_stat_progress_create_index"
-            " WHERE datname = current_database()), '')"
-        )
+    def follow(ticks):
         try:
-            with closing(connect(self._target)) as conn, conn.cursor() as cursor:
-                while not self._stop.wait(self._interval):
+            with closing(connect(target)) as conn, conn.cursor() as cursor:
+                for _tick in ticks:
                     cursor.execute(query)
                     size, item = cursor.fetchone()
-                    self._progress.update(done=size, item=item)
+                    progress.update(done=size, item=item)
         except (psycopg2.Error, RecoveryError):
             return  # watching is a courtesy: the load's own error is the one to report
+
+    return follow

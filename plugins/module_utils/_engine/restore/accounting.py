@@ -7,7 +7,7 @@ from __future__ import annotations
 from ..findings import FAIL, PASS, Finding
 from ..letta import releases
 from ..letta.entities import VERSION_TABLE, bare_name
-from ..letta.row_changes import ADDED, DROPPED, FILLED, MOVED, ROWS, VALUES, changes_between
+from ..letta.row_changes import ADDED, DROPPED, FILLED, MOVED, ROWS, VALUES, changes_between, moved_between
 
 _SHOWN = 4
 
@@ -21,10 +21,7 @@ def account(before, after, between):
         "was": name before, None for a new table}], [Finding])
     """
     ledger = _Ledger(changes_between(between))
-    moved = {}  # where a table's rows went, by its name of before
-    for change in ledger.of(MOVED):
-        source = next((name for name, target in moved.items() if target == change.source), change.source)
-        moved[source] = change.table
+    moved = moved_between(between)
     rows, taken = [], set()
     for name in sorted(before):
         schema, dummy, table = name.rpartition(".")

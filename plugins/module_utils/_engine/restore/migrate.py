@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
 from ..letta import ciphers, releases
-from ..letta.entities import bare_name
-from ..letta.row_changes import MOVED, changes_between
+from ..letta.row_changes import moved_between
 from ..letta.traps import DELETE, REFUSE, traps_between
 from ..postgres import catalog, load
 from ..postgres.columns import digest_columns
@@ -55,8 +54,8 @@ def migrate(server, options, journal, progress=None):
     seconds, began = {}, time.monotonic()
     with journal.step(MIGRATE_STEP, from_revision=revision, to_revision=options.target) as facts:
         before = digest_columns(side, jobs=options.jobs, progress=progress)
-        findings = _disarm(side, options, between)
-        cured = digest_columns(side, jobs=options.jobs) if any(item.status == WARN for item in findings) else before
+        findings, treated = _disarm(side, options, between)
+        cured = digest_columns(side, jobs=options.jobs) if treated else before
         seconds["look"] = round(time.monotonic() - began, 3)
         options.upgrade(progress, len(between))
         _check_arrival(side, options)
@@ -65,7 +64,7 @@ def migrate(server, options, journal, progress=None):
         after = digest_columns(side, _moved(identities, between), options.jobs, progress)
         rows, accounted = account(cured, after, between)
         findings += accounted + _left_plain(side, options)
-        _tell_the_cured(rows, before, cured, findings)
+        _tell_the_cured(rows, before, cured, treated)
         load.analyze(server, options.database)
         seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
         bad = [item for item in accounted if item.status == FAIL]
@@ -130,8 +129,11 @@ def _check_arrival(side, options):
 
 
 def _disarm(side, options, between):
-    """Find the traps that these migrations would spring; treat the ones that have a safe treatment, refuse the others."""
-    findings = []
+    """Find the traps that these migrations would spring; treat the ones that have a safe treatment, refuse the others.
+
+    :returns: (findings, those of them whose rows were removed).
+    """
+    findings, treated = [], []
     with closing(connect(side, autocommit=False)) as conn, conn.cursor() as cursor:
         for trap in traps_between(between, options.has_key):
             if not all(_has_column(cursor, options.schema, table, name) for table, names in trap.needs.items() for name in names):
@@ -151,11 +153,12 @@ def _disarm(side, options, between):
                     next_step=trap.next_step,
                     details={"trap": trap.id, "examples": offenders[:10]},
                 )
+            findings.append(Finding(trap.id, WARN, detail, len(offenders), offenders))
             if trap.treatment == DELETE:
                 cursor.execute(sql.SQL(trap.cure).format(s=place))
-            findings.append(Finding(trap.id, WARN, detail, len(offenders), offenders))
+                treated.append(findings[-1])
         conn.commit()
-    return findings
+    return findings, treated
 
 
 def _left_plain(side, options):
@@ -187,17 +190,17 @@ def _has_column(cursor, schema, table, column):
 
 def _moved(identities, between):
     """Return the identities under the names that tables have afterwards too."""
-    found = dict(identities)
-    for change in changes_between(between):
-        for name, identity in identities.items():
-            if change.kind == MOVED and bare_name(name) == change.source:
-                found["%s.%s" % (name.rpartition(".")[0], change.table)] = identity
+    moved, found = moved_between(between), dict(identities)
+    for name, identity in identities.items():
+        schema, _dot, table = name.rpartition(".")
+        if table in moved:
+            found["%s.%s" % (schema, moved[table])] = identity
     return found
 
 
-def _tell_the_cured(rows, before, cured, findings):
+def _tell_the_cured(rows, before, cured, treated):
     """Give the report's rows the counts of before the treatment, with the reason."""
-    reasons = "; ".join(item.detail for item in findings if item.status == WARN and item.id.startswith("trap."))
+    reasons = "; ".join(item.detail for item in treated)
     for name, item in before.items():
         if cured[name].rows != item.rows:
             row = next(row for row in rows if row["was"] == name)

@@ -8,11 +8,11 @@ Letta's ``alembic/env.py`` prints the database URI with its password, so whateve
 from __future__ import annotations
 
 import re
-import threading
 from urllib.parse import quote
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import releases
+from ..progress import Watcher
 from .commands import Command, parse_command
 
 HEADS_TIMEOUT = 300  # a container's image may have to be unpacked first
@@ -94,9 +94,8 @@ class Alembic:
         """
         command = self._command(["upgrade", target])
         progress.start("migrate", total, "migrations")
-        watcher = _Watcher(command, progress)
         try:
-            with watcher:
+            with Watcher(progress, _follow(command, progress), interval=0.5):
                 outcome = command.run(timeout)
         finally:
             command.close()
@@ -142,29 +141,16 @@ def _ended(code):
     return "it ran out of time and was killed" if code is None else "exit code %d" % code
 
 
-class _Watcher:
-    """Counts the migrations a running command has told of."""
+def _follow(command, progress):
+    """Return the function that counts the migrations a running command has told of."""
 
-    def __init__(self, command, progress, interval=0.5):
-        self._command, self._progress, self._interval = command, progress, interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        if self._progress.path:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    def _watch(self):
+    def follow(ticks):
         first = None
-        while not self._stop.wait(self._interval):
-            found = _RUNNING.findall(self._command.tail())
+        for _tick in ticks:
+            found = _RUNNING.findall(command.tail())
             place = releases.position(found[-1]) if found else None
             if place is not None:
                 first = first or releases.position(found[0])
-                self._progress.update(place - first, found[-1])
+                progress.update(place - first, found[-1])
+
+    return follow
