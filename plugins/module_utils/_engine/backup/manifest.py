@@ -24,6 +24,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 HOLDER = ".holder"  # lives in a set in the making only
+UNREADABLE = "files.unreadable"  # of a file that could not be read: no word on what is in it
 BLOCK = 4 << 20  # bytes; a damaged file is named down to one such range
 ID = re.compile(r"^lb-\d{8}T\d{6}Z-[0-9a-f]{6}$")
 _REQUIRED = ("id", "kind", "taken_at", "letta", "postgresql", "database", "tables", "sequences", "files", "checksum")
@@ -214,7 +215,7 @@ def _compare(set_dir, entry):
     except FileNotFoundError:
         return Finding("files.absent", FAIL, "%s is listed in the manifest but absent" % path, 1, (path,))
     except OSError as exc:
-        return Finding("files.unreadable", FAIL, "%s cannot be read (%s)" % (path, exc.strerror), 1, (path,))
+        return Finding(UNREADABLE, FAIL, "%s cannot be read (%s)" % (path, exc.strerror), 1, (path,))
     if found["sha256"] == entry["sha256"] and found["size"] == entry["size"]:
         return None
     if found["size"] != entry["size"]:

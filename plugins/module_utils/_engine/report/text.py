@@ -42,6 +42,7 @@ def plan_lines(plan, now=None):
     plan = clean_dict(plan)
     lines = labelled("PLAN", _headline(plan, now or datetime.now(timezone.utc)))
     body = [_loss(plan), _schema(clean_dict(plan.get("schema"))), _secrets(clean_dict(plan.get("secrets"))), _means(plan)]
+    body.insert(0, _fallback(clean_list(plan.get("rejected"))))
     if plan.get("why"):
         body.insert(0, clean_text(plan["why"], 1000))
     for text in body:
@@ -86,6 +87,13 @@ def _loss(plan):
         parts.append("%s created since (%s)" % (plural(len(agents), "agent"), names(agents)))
     length = "%s of live data" % span(seconds) if seconds is not None else "live data"
     return "loses %s%s" % (length, ": " + ", ".join(parts) if parts else "")
+
+
+def _fallback(rejected):
+    """What the set costs that is taken in place of the newest one, which was passed over."""
+    newest = as_dicts(rejected[:1], "id")
+    cost = clean_text(clean_dict(newest[0].get("loss")).get("text"), 500) if newest else ""
+    return "falls back past %s (%s), which costs %s" % (plural(len(rejected), "set"), clean_text(newest[0].get("id"), SHORT, "?"), cost) if cost else ""
 
 
 def _schema(schema):
