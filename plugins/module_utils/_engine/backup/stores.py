@@ -24,7 +24,7 @@ from . import manifest as manifests
 PREFIX = "rclone:"
 _ASK = "import os, sys; os.path.isdir(sys.argv[1]) and os.listdir(sys.argv[1])"
 # Names of rclone's settings that hold a secret, as they may stand in a connection string.
-_SECRET = re.compile(r"(pass|secret|token|access_key|account_key|key_pem|sas_url|credentials|bearer|(^|[,_])key)[a-z0-9_]*=", re.IGNORECASE)
+_SECRET = re.compile(r"(\w*(pass|secret|token|access_key|key_pem|sas_url|credentials|bearer)\w*|\b(\w+_)?key)=", re.IGNORECASE)
 
 
 class FolderStore:
@@ -115,8 +115,8 @@ def opened(names, root, config="", patience=300):
     places = []
     for name in names:
         if name.startswith(PREFIX):
-            client = rclone.Rclone(config, patience)
-            places.append(RemoteStore(checked(name[len(PREFIX):]), root, client))
+            remote = checked(name[len(PREFIX):])
+            places.append(RemoteStore(remote, root, rclone.Rclone(config, patience)))
         elif os.path.isabs(name):
             places.append(FolderStore(name, patience=patience if len(names) > 1 else None))
         else:
