@@ -17,7 +17,7 @@ from tests.faults.rclone_kit import Served
 from tests.integration.restore_kit import PASSWORD, World, add_writes, content
 
 SEED = 20261121
-POSITIONS = 600
+POSITIONS = 520
 WHITE = b" \t\n\r"
 
 
@@ -105,6 +105,7 @@ def test_a_flipped_bit_at_any_place_of_a_set_is_found_before_anything_is_loaded(
     context = runs._Context(server, options, target.inspect_target(server, world.database, world.owner), "key", world.root, "r-1", None)
     context.progress = runs.Progress(None)
     monkeypatch.setattr(stage, "stage_set", None)  # nothing here may load
+    monkeypatch.setattr(assess, "_refuse_foreign_objects", lambda *_all: None)  # asks pg_restore about the good set, each time the same
     before = world.databases()
     tried = positions(damaged, POSITIONS, chance)
     assert {path.relative_to(damaged).parts[0] for path, _offset in tried} == {
