@@ -18,7 +18,8 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
     """Decide what a restore would do, or refuse with the reason.
 
     :param manifest: of the chosen set. :param target: of :func:`restore.target.inspect_target`.
-    :param options: host, database, mode (``swap``|``in_place``), letta_version, encryption_key, keep_previous_seconds,
+    :param options: host, database, mode (``swap``|``in_place``), runs (of :func:`restore.release.settle`), encryption_key,
+        keep_previous_seconds,
         stops [names], service_manager, run_id, verified_at, why, rejected.
     :param window: of :func:`restore.target.loss_window`; :param history: seconds per phase of earlier runs.
     :param unchanged: True when live was proven equal to the set already.
@@ -55,6 +56,8 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
         "undo": _undo(kind, options),
         "rows": sum(table["rows"] for table in manifest["tables"].values()),
         "tables": len(manifest["tables"]),
+        "rekey": options.get("rekey"),
+        "runs": options["runs"],
         "warnings": [],
     }
     plan["steps"] = _steps(plan, expected)
@@ -86,11 +89,9 @@ def _check_key(manifest, options):
 def _schema_verdict(manifest, target, options):
     revisions = manifest["letta"]["alembic_revisions"]
     live = target["live"]
-    version = options.get("letta_version")
+    version = options["runs"]["version"]
     if version:
         wanted = releases.head_of(version)
-        if wanted is None:
-            raise RecoveryError("usage", "Letta %s is not a release this collection knows" % version, next_step="check letta_version")
     else:
         wanted = live["revisions"][0] if live and len(live["revisions"]) == 1 else (revisions[0] if revisions else None)
     comparison = releases.compare(revisions, wanted)
@@ -244,7 +245,7 @@ def _steps(plan, expected):
     cut = "rename %s away and the side database in, in one transaction" % plan["database"]
     details = {
         "stage": side,
-        "migrate": _migration_text(plan["schema"]),
+        "migrate": _migration_text(plan["schema"], plan["rekey"]),
         "validate": "integrity, ids, references, sequences, vectors",
         "reconcile": "count work that was running; nothing is changed",
         "cutover": cut if plan["kind"] == "replace" else "rename the side database to %s" % plan["database"],
@@ -256,11 +257,13 @@ def _steps(plan, expected):
     return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
 
 
-def _migration_text(schema):
+def _migration_text(schema, rekey):
+    under = "every secret is brought under letta_encryption_new_key"
     if not schema["migrations"]:
-        return "nothing to do: same schema revision"
+        return under if rekey else "nothing to do: same schema revision"
     text = "%d migrations from %s to %s on the side database, %d change data; every changed row is accounted for"
-    return text % (schema["migrations"], schema["from_revision"], schema["to_revision"], schema["changes_data"])
+    text %= (schema["migrations"], schema["from_revision"], schema["to_revision"], schema["changes_data"])
+    return "%s; %s" % (text, under) if rekey else text
 
 
 def _warnings(plan, manifest, store_hosts):
