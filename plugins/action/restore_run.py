@@ -39,7 +39,7 @@ class ActionModule(LiveProgress, ActionBase):
         return result
 
     def _run_module(self, args, task_vars):
-        if args.get("state") == "begun" and any(str(store).startswith("rclone:") for store in args.get("stores") or []):
+        if args.get("state") == "begun" and "rclone:" in str(args.get("stores")):
             self._task.args = args
             return LiveProgress.run(self, None, task_vars)
         return self._execute_module("letta_ops.recovery.restore_run", module_args=args, task_vars=task_vars)

@@ -1,6 +1,7 @@
 """Sets in a remote store: slow, silent, gone in the middle, refusing, damaged. Each is told apart, and nothing unproven is used."""
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -256,6 +257,35 @@ def test_fetched_sets_that_nobody_came_back_for_go_after_a_week(far, served, roo
     assert fetch.sweep(root) == []
     assert fetch.sweep(root, {kept}, time.time() + week) == [old]
     assert os.path.isdir(os.path.join(root, ".fetched", kept))
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """A mount whose server never answers: FUSE with nobody behind it."""
+    folder = tmp_path / "hanging"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        device = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as exc:
+        pytest.skip("no FUSE here: %s" % exc)
+    options = b"fd=%d,rootmode=40000,user_id=%d,group_id=%d" % (device, os.getuid(), os.getgid())
+    if libc.mount(b"letta", os.fsencode(folder), b"fuse", 0, options):
+        os.close(device)
+        pytest.skip("may not mount here: %s" % os.strerror(ctypes.get_errno()))
+    yield str(folder)
+    os.close(device)
+    libc.umount2(os.fsencode(folder), 2)
+
+
+def test_a_mounted_store_that_hangs_is_left_out_in_time(root, hanging):
+    newest = Store(root).add(HOUR)
+    begun = time.monotonic()
+    with stores.opened([hanging], root, patience=1) as places:
+        choice = choosing.search(places, choosing.Request(now=NOW))
+    assert time.monotonic() - begun < 15
+    assert choice.info.id == newest
+    assert choice.warnings[0].endswith("the store %s does not answer: no answer in 1 s" % hanging)
 
 
 def test_rclone_that_is_not_installed_is_named_with_how_to_get_it(root, monkeypatch):

@@ -118,13 +118,13 @@ def opened(names, root, config="", patience=300):
             remote = checked(name[len(PREFIX):])
             places.append(RemoteStore(remote, root, rclone.Rclone(config, patience)))
         elif os.path.isabs(name):
-            places.append(FolderStore(name, patience=patience if len(names) > 1 else None))
+            places.append(FolderStore(name, patience=None if tuple(names) == (root,) else patience))
         else:
             raise RecoveryError(
                 "usage", "%r is no store" % name, next_step="letta_stores takes absolute paths and rclone:<remote>:<path>"
             )
     if root not in names and os.path.isdir(root):
-        places.append(FolderStore(root))
+        places.append(FolderStore(root))  # journals lie there as well: when it hangs, so does everything
     fetched = fetch.folder(root)
     if os.path.isdir(fetched) and any(isinstance(place, RemoteStore) for place in places):
         places.insert(0, FolderStore(fetched, "%s (fetched before)" % fetched))
