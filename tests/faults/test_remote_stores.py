@@ -169,13 +169,23 @@ def test_a_store_that_falls_silent_in_the_middle_is_left_for_the_next_and_what_c
     assert os.path.isdir(os.path.join(root, ".fetched", ".part-" + newer))
 
 
-def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow):
-    newer = far.add(HOUR, content=os.urandom(BIG))
+@pytest.fixture
+def begun(monkeypatch):
+    """Moments at which rclone was started, by what it was to do."""
+    moments = {"_copy": [], "_run": []}
+    for name, found in moments.items():
+        real = getattr(rclone.Rclone, name)
+        monkeypatch.setattr(rclone.Rclone, name, lambda *call, real=real, found=found: (found.append(time.monotonic()), real(*call))[1])
+    return moments
+
+
+def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow, begun):
+    newer = far.add(HOUR, content=os.urandom(2 * BIG))
 
     def drop():
         wait_until(lambda: any(size for size, _inode in in_part(root, newer).values()))
         served.stop()
-        time.sleep(1)
+        wait_until(lambda: len(begun["_copy"]) == 3)  # manifests, files, files again
         served.start()
 
     dropping = threading.Thread(target=drop)
@@ -183,6 +193,15 @@ def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow):
     choice = search(root, "rclone:store:", served.config, patience=15)
     dropping.join()
     assert (choice.info.id, choice.rejected, choice.warnings) == (newer, [], [])
+
+
+def test_a_store_that_is_down_is_asked_again_at_growing_intervals_and_given_up_in_time(far, served, root, begun):
+    served.stop()
+    with pytest.raises(RecoveryError) as caught:
+        search(root, "rclone:store:", served.config, patience=4)
+    first, second = (later - earlier for earlier, later in zip(begun["_run"], begun["_run"][1:]))
+    assert (1 <= first < 2, 2 <= second < 3.5) == (True, True), (first, second)
+    assert "connection refused (tried again for 3 s)" in caught.value.message
 
 
 def test_a_fetch_that_was_killed_goes_on_and_what_lies_there_is_not_trusted(far, served, root, slow):
@@ -194,19 +213,18 @@ def test_a_fetch_that_was_killed_goes_on_and_what_lies_there_is_not_trusted(far,
     part = Path(root, fetch.FETCHED, fetch.PART + newer)
     (done,) = part.rglob("1.dat")
     wait_until(lambda: not list(Path("/proc").glob("%d/stat" % child.pid)))
-    inode = done.stat().st_ino
     (part / "not-listed").write_text("of somebody else")
-    assert search(root, "rclone:store:", served.config).info.id == newer
     here = Path(root, fetch.FETCHED, newer)
-    assert (here / "database" / "1.dat").stat().st_ino == inode, "what was whole was not fetched again"
-    assert not (here / "not-listed").exists()
-
-    here.rename(part)
-    with open(part / "database" / "1.dat", "r+b") as stream:
-        stream.write(bytes(16))
-    (part / "database" / "toc.dat").unlink()
-    assert search(root, "rclone:store:", served.config).info.id == newer
-    assert (here / "database" / "1.dat").stat().st_ino != inode, "what was damaged was"
+    with open(done, "rb") as held:  # while it is open its inode is nobody else's
+        assert search(root, "rclone:store:", served.config).info.id == newer
+        assert os.path.samestat(os.fstat(held.fileno()), os.stat(here / "database" / "1.dat")), "what was whole is not fetched again"
+        assert not (here / "not-listed").exists()
+        here.rename(part)
+        with open(part / "database" / "1.dat", "r+b") as stream:
+            stream.write(bytes(16))
+        (part / "database" / "toc.dat").unlink()
+        assert search(root, "rclone:store:", served.config).info.id == newer
+        assert os.fstat(held.fileno()).st_nlink == 0, "what was damaged is"
 
 
 def test_a_refusal_is_not_tried_again_and_tells_no_secret(far, served, root):

@@ -56,7 +56,7 @@ class Rclone:
         self._program = find()
         self._patience = patience
         idle = "%.1fs" % max(1.0, min(60.0, patience / 3.0))
-        self._options = ["--retries", "1", "--low-level-retries", "3", "--timeout", idle, "--contimeout", idle, "--log-level", "ERROR"]
+        self._options = ["--retries", "1", "--low-level-retries", "2", "--timeout", idle, "--contimeout", idle, "--log-level", "ERROR"]
         if config:
             self._options += ["--config", config]
 
