@@ -264,7 +264,8 @@ def begin(module):
     params, options = module.params, _options(module)
     server = server_from_params(params, params["login_db"] or "postgres")
     taking_back = params["operation"] == "rollback"
-    begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options, progress_from_params(params))
+    progress = progress_from_params(params)
+    begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options, progress)
     result = {"run": begun, "changed": False}
     if not begun["run_dir"] or module.check_mode:
         result["report"] = facts.of_plan(begun, params["playbook"])

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, redisdump
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import assess, endings, runs, stage, target
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import journal as journals
 from tests.faults.rclone_kit import PASSWORD as STORE_PASSWORD
@@ -149,8 +150,7 @@ def test_the_only_bytes_that_may_change_without_harm_are_spellings_of_the_manife
             path.write_bytes(changed)
             try:
                 loaded = manifests.load(str(set_dir))
-            except Exception as exc:
-                assert getattr(exc, "failure_class", "") == "backup_corrupt", (offset, value, exc)
+            except RecoveryError:  # and nothing else: an odd manifest is no crash
                 continue
             assert loaded == json.loads(text), (offset, value)
             accepted.append((text[offset], value))

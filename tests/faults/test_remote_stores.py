@@ -100,7 +100,7 @@ def test_nothing_is_fetched_while_the_manifest_is_enough(far, served, root):
     assert (choice.info.id, choice.info.at_hand, os.listdir(root)) == (newest, False, [])
 
 
-def test_a_set_damaged_in_the_remote_is_fetched_twice_before_it_is_called_so_and_the_next_store_has_a_good_copy(far, served, root, tmp_path):
+def test_a_set_damaged_in_the_remote_is_fetched_twice_before_its_copy_in_the_next_store_is_taken(far, served, root, tmp_path):
     newer = far.add(HOUR)
     near = Store(tmp_path / "near")
     shutil.copytree(far.path(newer), near.path(newer))
@@ -159,7 +159,12 @@ def test_a_store_that_falls_silent_in_the_middle_is_left_for_the_next_and_what_c
     newer = far.add(HOUR, content=os.urandom(BIG))
     near = Store(tmp_path / "near")
     older = near.add(5 * HOUR)
-    stall = threading.Thread(target=lambda: (wait_until(lambda: any(size for size, _inode in in_part(root, newer).values())), served.stall()))
+
+    def stall_it():
+        wait_until(lambda: any(size for size, _inode in in_part(root, newer).values()))
+        served.stall()
+
+    stall = threading.Thread(target=stall_it)
     stall.start()
     choice = search(root, "rclone:store:", served.config, near.root, patience=1)
     stall.join()
@@ -206,7 +211,8 @@ def test_a_store_that_is_down_is_asked_again_at_growing_intervals_and_given_up_i
 
 def test_a_fetch_that_was_killed_goes_on_and_what_lies_there_is_not_trusted(far, served, root, slow):
     newer = far.add(HOUR, content=os.urandom(BIG))
-    child = subprocess.Popen([sys.executable, "-c", FETCH, str(ROOT), str(ROOT / "playbooks" / "collections"), root, "rclone:store:", served.config])
+    paths = [str(ROOT), str(ROOT / "playbooks" / "collections")]
+    child = subprocess.Popen([sys.executable, "-c", FETCH, *paths, root, "rclone:store:", served.config])
     wait_until(lambda: in_part(root, newer).get("1.dat", (0, 0))[0] == BIG)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -275,6 +281,20 @@ def test_fetched_sets_that_nobody_came_back_for_go_after_a_week(far, served, roo
     assert fetch.sweep(root) == []
     assert fetch.sweep(root, {kept}, time.time() + week) == [old]
     assert os.path.isdir(os.path.join(root, ".fetched", kept))
+
+
+def test_the_line_in_the_readme_copies_whole_sets_to_a_remote_and_nothing_else(far, served, root, tmp_path):
+    near = Store(tmp_path / "near")
+    set_id = near.add(HOUR)
+    os.makedirs(near.path(".incoming-lb-20261121T110000Z-aaaaaa"))
+    Path(near.path(".incoming-lb-20261121T110000Z-aaaaaa"), "1.dat").write_text("half")
+    (line,) = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("rclone copy ")]
+    assert line.index("- manifest.json*") < line.index("+ /lb-*/manifest.json*"), "the manifests go last"
+    line = line.replace("/var/backups/letta", near.root).replace("offsite:letta-backups", "store:")
+    environment = dict(os.environ, RCLONE_CONFIG=served.config, PATH=os.path.dirname(rclone.find()) + os.pathsep + os.environ["PATH"])
+    subprocess.run(["/bin/sh", "-ec", line], env=environment, check=True, timeout=60)
+    assert os.listdir(far.root) == [set_id]
+    assert search(root, "rclone:store:", served.config).info.id == set_id
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +85,8 @@ def test_a_copy_that_ends_in_an_input_output_error_is_not_called_damaged_and_not
     assert (choice.info.id, choice.info.store) == (new, second.root)
     assert "database/mem cannot be read (Input/output error)" in choice.warnings[0]
     error = refusal(sets.root)
-    assert (error.failure_class, error.details["rejected"][0]["reason"]) == ("preflight", "database/mem cannot be read (Input/output error)")
+    assert error.failure_class == "preflight"
+    assert error.details["rejected"][0]["reason"] == "database/mem cannot be read (Input/output error)"
     info = catalogue.read_set(sets.root, new, NOW)
     assert verify.verify_and_note(sets.root, info, "checksums")[1] == "error"
     assert catalogue.read_set(sets.root, new, NOW).good
@@ -162,8 +164,10 @@ def test_the_age_limit_is_never_crossed_and_the_line_that_accepts_the_loss_is_pr
     sets.flip(older, "database/1.dat", 3)
     error = refusal(sets.root, wanted=newer if wanted == "id" else "latest", fallback="always", max_age="2d")
     assert error.failure_class == "no_usable_backup"
-    assert [entry["reason"][:20] for entry in error.details["rejected"]] == ["database/1.dat does ", "older than letta_bac", "older than letta_bac"]
-    assert error.next_step.startswith("ansible-playbook playbooks/restore-full.yml -e letta_backup_id=%s     (" % worst), "the bad one is not offered"
+    reasons = [entry["reason"][:20] for entry in error.details["rejected"]]
+    assert reasons == ["database/1.dat does ", "older than letta_bac", "older than letta_bac"]
+    line = "ansible-playbook playbooks/restore-full.yml -e letta_backup_id=%s     (" % worst
+    assert error.next_step.startswith(line), "the bad one is not offered"
     assert "loses 2 d 21 h more" in error.next_step
     assert search(sets.root, wanted=worst, max_age="2d").info.id == worst
 
@@ -204,7 +208,7 @@ def test_each_fault_of_a_manifest_has_its_own_reason(sets):
     ids = [sets.add(number * HOUR) for number in range(1, 7)]
     os.unlink(sets.path(ids[0], "manifest.json"))
     os.truncate(sets.path(ids[1], "manifest.json"), 30)
-    text = open(sets.path(ids[2], "manifest.json"), encoding="utf-8").read()
+    text = Path(sets.path(ids[2], "manifest.json")).read_text(encoding="utf-8")
     with open(sets.path(ids[2], "manifest.json"), "w", encoding="utf-8") as stream:
         stream.write(text.replace('"kind": "backup"', '"kind": "adopted"'))
     renamed = manifests.new_id(NOW - 3 * HOUR)
@@ -214,7 +218,10 @@ def test_each_fault_of_a_manifest_has_its_own_reason(sets):
     choice = search(sets.root)
     assert choice.info.id == ids[4], "an unlisted file is ignored"
     assert sorted(entry["reason"][:33] for entry in choice.rejected) == sorted([
-        "no manifest.json, so the set was ", "manifest.json is cut or is no JSO", "manifest.json was edited: its che", "the folder is named %s" % renamed[:13],
+        "no manifest.json, so the set was ",
+        "manifest.json is cut or is no JSO",
+        "manifest.json was edited: its che",
+        "the folder is named %s" % renamed[:13],
     ])
     assert len({entry["reason"] for entry in choice.rejected}) == 4
 

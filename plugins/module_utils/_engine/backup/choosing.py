@@ -4,6 +4,7 @@
 """Choosing a set: over several stores, newest first, each rejection with its reason, never past the age limit by itself."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -43,10 +44,10 @@ class Request:
     max_age: object = None
     fallback: str = LATEST
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    check: object = None
-    enough: object = None
-    loss: object = None
-    cluster: object = None
+    check: Callable | None = None
+    enough: Callable | None = None
+    loss: Callable | None = None
+    cluster: str | None = None
     progress: Progress = SILENT
 
 
@@ -187,7 +188,7 @@ class _Search:
             return Against(exc.message, damaged=False)
 
     def _bring(self, place, info):
-        verdict: object = None
+        verdict: Against | str | None = None
         for _attempt in range(1 if info.at_hand else 2):  # what was damaged on the way is brought a second time
             here = place.bring(info, self.request.progress)
             verdict = self.request.check(here) if self.request.check else None
@@ -195,7 +196,7 @@ class _Search:
                 return here
         if not info.at_hand:
             fetch.discard(here.path)
-        return verdict if isinstance(verdict, Against) else Against(verdict)
+        return verdict if isinstance(verdict, Against) else Against(str(verdict))
 
     def _note_passed_copies(self, info, against):
         for name, verdict in against:

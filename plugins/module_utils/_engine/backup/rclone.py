@@ -97,7 +97,7 @@ class Rclone:
         self._insist(attempt, _growth(folder))
 
     def _insist(self, attempt, grew):
-        """Return what ``attempt`` returns; failures are tried again, each pause twice the last, while less than ``patience`` passed idle."""
+        """Return what ``attempt`` returns; tried again after failures, each pause twice the last, until ``patience`` passed idle."""
         pause, since = FIRST_PAUSE, time.monotonic()
         while True:
             try:

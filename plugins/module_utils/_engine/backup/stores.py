@@ -112,7 +112,7 @@ def opened(names, root, config="", patience=300):
     :param patience: seconds without a byte after which a store counts as silent.
     :raises RecoveryError: ``usage`` for a name that is neither; ``preflight`` when rclone is not installed.
     """
-    places = []
+    places: list = []
     for name in names:
         if name.startswith(PREFIX):
             remote = checked(name[len(PREFIX):])
@@ -138,7 +138,8 @@ def opened(names, root, config="", patience=300):
 
 def checked(remote):
     """Return rclone's name of a remote. :raises RecoveryError: ``usage`` when it is none, or holds a secret."""
-    if ":" not in remote.lstrip(":") and not remote.startswith(":") or remote.startswith("-") or "\0" in remote or "\n" in remote:
+    named = remote.startswith(":") or ":" in remote
+    if not named or remote.startswith("-") or "\0" in remote or "\n" in remote:
         raise RecoveryError("usage", "rclone:%s names no remote" % remote[:80], next_step="write it as rclone:<remote>:<path>")
     if _SECRET.search(remote):
         raise RecoveryError(

@@ -52,7 +52,7 @@ def verify_and_note(root, info, depth, bin_dir=None, progress=SILENT, keep=True)
     findings = verify_set(info.path, tools, depth == "full", progress)
     status = worst(findings)
     failed = [finding.id for finding in findings if finding.status == FAIL]
-    if info.problem == "unreadable" or failed and set(failed) == {manifests.UNREADABLE}:
+    if info.problem == "unreadable" or set(failed) == {manifests.UNREADABLE}:
         return findings, ERROR
     if keep and info.usable:
         catalogue.note_verified(root, manifests.load(info.path), findings, depth, status)
