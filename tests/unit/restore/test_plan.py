@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta import secrets as letta_secrets
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.plan import make_plan
 
 HEAD = "1c28e167b74f"
@@ -86,6 +87,15 @@ def test_a_set_of_another_schema_is_refused_with_what_it_is(revisions, said):
     error = refusal(changed(MANIFEST, "letta.alembic_revisions", revisions), options=dict(OPTIONS, runs=runs("0.16.8")))
     assert error.failure_class == "schema"
     assert said in error.message
+
+
+def test_a_schema_whose_migrations_are_not_declared_is_refused_and_a_loss_of_passages_named():
+    for release, told in (("0.6.4", True), ("0.8.15", False)):
+        error = refusal(changed(MANIFEST, "letta.alembic_revisions", [head_of(release)]), options=dict(OPTIONS, runs=runs("0.16.8")))
+        assert error.failure_class == "schema"
+        assert "not declared here" in error.message
+        assert ("every memory of every agent would be lost" in error.message) == told
+        assert ("its passages saved first" in error.next_step) == told
 
 
 def test_a_set_newer_than_the_release_that_will_run_is_refused():

@@ -132,8 +132,8 @@ def _schema_error(set_id, schema):
     texts = {
         "older": "is older than the release that will run: %d migrations lie between %s and %s, and there is no command to run them"
         % (schema["migrations"], schema["from_revision"], schema["to_revision"]),
-        "too_old": "is at %s; what migrations before %s do to rows is not declared here, so they could not be proven"
-        % (schema["from_revision"], releases.describe(DECLARED_SINCE)),
+        "too_old": "is at %s; what migrations before %s do to rows is not declared here, so they could not be proven%s"
+        % (schema["from_revision"], releases.describe(DECLARED_SINCE), _worst_loss(schema)),
         "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back"
         % (schema["from_revision"], schema["to_revision"]),
         "unknown": "has the Alembic revision %s, which no Letta release up to 0.16.8 has" % schema["from_revision"],
@@ -145,7 +145,8 @@ def _schema_error(set_id, schema):
     steps = {
         "older": "set letta_alembic_command to Alembic of release %s, or restore it with -e letta_version=%s"
         % ((schema["to_release"] or "").split("–")[-1], release),
-        "too_old": "restore it with -e letta_version=%s, upgrade it to 0.8.17 by hand, take a backup of that" % release,
+        "too_old": "restore it with -e letta_version=%s, then upgrade that server step by step to 0.8.17%s and take a backup of it"
+        % (release, ", its passages saved first" if _worst_loss(schema) else ""),
         "newer": "-e letta_version=%s and install that release, or choose another set" % release,
     }
     return RecoveryError(
@@ -154,6 +155,12 @@ def _schema_error(set_id, schema):
         next_step=steps.get(schema["verdict"], "choose another set: ansible-playbook playbooks/catalog.yml"),
         details={"schema": schema},
     )
+
+
+def _worst_loss(schema):
+    """Name what migrations of very old schemas destroy, for whoever thinks of running them by hand."""
+    drops = next((item for item in schema.get("hazards", ()) if item["revision"] == "54dec07619c4"), None)
+    return "; and migration 54dec07619c4 (%(release)s) %(hazard)s: every memory of every agent would be lost" % drops if drops else ""
 
 
 def _check_server(manifest, target):
