@@ -103,6 +103,15 @@ def test_a_manifest_that_cannot_be_read_is_not_called_damaged(sets, second):
         "preflight", "error")  # fmt: skip
 
 
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/passwd", path)], ids=["pipe", "folder", "link"])
+def test_something_else_in_the_place_of_a_file_is_damage_and_holds_nobody_up(sets, put):
+    older, newer = sets.add(2 * HOUR), sets.add(HOUR)
+    os.unlink(sets.path(newer, "database", "1.dat"))
+    put(sets.path(newer, "database", "1.dat"))
+    assert search(sets.root).info.id == older
+    assert check(catalogue.read_set(sets.root, newer, NOW)).damaged
+
+
 def test_a_set_that_is_truly_bad_fails_verification_and_is_noted_as_such(sets):
     new = sets.add(HOUR)
     sets.flip(new, "database/1.dat", 0)
