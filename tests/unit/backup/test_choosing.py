@@ -213,6 +213,17 @@ def test_a_set_of_another_cluster_is_not_taken_unasked_while_there_are_own_ones(
     assert search(sets.root, cluster="111", wanted=strange).info.id == strange
 
 
+def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_there_are_own_ones(sets):
+    own, strange = sets.add(2 * HOUR), sets.add(HOUR)
+    rewrite(sets, strange, database=dict(manifests.load(sets.path(strange))["database"], name="letta_of_others"))
+    mine = manifests.load(sets.path(own))["database"]["name"]
+    choice = search(sets.root, database=mine)
+    assert choice.info.id == own
+    assert choice.rejected[0]["reason"] == "taken from another database (letta_of_others); ask for it by id if it is meant"
+    assert search(sets.root, database=mine, wanted=strange).info.id == strange
+    assert search(sets.root, database="a_new_name").info.id == strange, "a system under a new name has no own sets yet"
+
+
 def test_each_fault_of_a_manifest_has_its_own_reason(sets):
     ids = [sets.add(number * HOUR) for number in range(1, 7)]
     os.unlink(sets.path(ids[0], "manifest.json"))

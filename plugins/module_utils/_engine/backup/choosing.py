@@ -38,6 +38,7 @@ class Request:
     :ivar enough: function of a SetInfo that is not at hand: True when its manifest is all that is needed.
     :ivar loss: function (SetInfo passed over or None for live, SetInfo taken) -> a loss of :mod:`backup.loss`, or None.
     :ivar cluster: identity of the live cluster; while there are sets of it, those of other clusters are not taken unasked.
+    :ivar database: name of the live database; the same goes for sets of other databases, since systems may share a store.
     """
 
     wanted: str = LATEST
@@ -48,6 +49,7 @@ class Request:
     enough: Callable | None = None
     loss: Callable | None = None
     cluster: str | None = None
+    database: str | None = None
     progress: Progress = SILENT
 
 
@@ -156,14 +158,20 @@ class _Search:
         return None
 
     def _unfit(self, info):
-        """Return why a sound set is not taken unasked: its age, or the cluster it comes from."""
+        """Return why a sound set is not taken unasked: its age, or the cluster or database it comes from."""
         if self.limit is not None and info.age_seconds > self.limit:
             self.too_old.append(info.id)
             return "older than letta_backup_max_age (%s)" % self.request.max_age
-        mine = self.request.cluster
-        if mine and info.cluster and info.cluster != mine and any(speaker(copies).cluster == mine for copies in self.candidates):
+        if self._strange(info, "cluster"):
             return "taken from another PostgreSQL cluster (%s); ask for it by id if it is meant" % info.cluster
+        if self._strange(info, "database"):
+            return "taken from another database (%s); ask for it by id if it is meant" % info.database
         return None
+
+    def _strange(self, info, what):
+        """Tell whether a set is of another cluster or database than the target, while there are sets of the target's own."""
+        mine, its = getattr(self.request, what), getattr(info, what)
+        return bool(mine and its) and its != mine and any(getattr(speaker(copies), what) == mine for copies in self.candidates)
 
     def _reject(self, info, reason):
         self.rejected.append({"id": info.id, "reason": reason})

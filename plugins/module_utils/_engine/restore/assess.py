@@ -42,7 +42,8 @@ def choose_set(context, earlier):
     found = {}
     with stores.opened(options.stores or (options.root,), options.root, options.rclone_config, options.store_timeout) as places:
         request = choosing.Request(
-            wanted, options.max_age or None, fallback, cluster=context.target["system_identifier"], progress=context.progress,
+            wanted, options.max_age or None, fallback, cluster=context.target["system_identifier"], database=options.database,
+            progress=context.progress,
             check=lambda item: _reason_against(item, context.progress, found),
             enough=lambda item: context.check or _is_unchanged(context, manifests.load(item.path)),
             loss=lambda passed, taken: losses.cost(context, passed, taken),
