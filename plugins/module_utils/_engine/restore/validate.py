@@ -10,18 +10,19 @@ from ..findings import FAIL, PASS, Finding
 from ..postgres.connection import psycopg2
 from ..progress import Progress
 from . import validate_structure as structure
+from .checks.registry import DATA_PROBES, in_order
 from .validate_context import open_context
-from .validate_data import DATA_PROBES
 
 # A failure of these hits every agent: the database as a whole is not fit to serve. The others
 # concern single rows, and say so also when the database is a faithful copy of what was saved.
-STRUCTURE_PREFIXES = ("revision.", "schema.", "names.", "sequence.", "vectors.")
+STRUCTURE_PREFIXES = ("revision.", "schema.", "integrity.", "names.", "sequence.")
+_WIDTHS = ("vectors.agent_passages", "vectors.archival_passages", "vectors.source_passages", "vectors.dimensions", "vectors.computed")
 _EXAMPLES = 10
 
 
 def is_structural(check):
     """Tell whether a check concerns the database as a whole, not single rows."""
-    return check.startswith(STRUCTURE_PREFIXES)
+    return check.startswith(STRUCTURE_PREFIXES) or check in _WIDTHS
 
 
 def validate_database(server, expected_revision=None, role=None, progress=None):
@@ -50,7 +51,7 @@ def validate_database(server, expected_revision=None, role=None, progress=None):
             ("vectors.computed", lambda: structure.check_vectors(context)),
         ]
         steps += [(probe.checks[0].id, partial(run_probe, context, probe)) for probe in DATA_PROBES]
-        return _run(steps, progress)
+        return in_order(_run(steps, progress))
 
 
 def _run(steps, progress):
@@ -66,19 +67,32 @@ def _run(steps, progress):
 
 
 def run_probe(context, probe):
-    """Run one :class:`~.validate_data.Probe` and return a finding for each of its checks."""
-    for table, columns in probe.needs.items():
-        lacking = [column for column in columns if column not in context.tables.get(table, ())]
-        if lacking:
-            what = "no table %s" % table if table not in context.tables else "no column %s.%s" % (table, lacking[0])
-            return [context.not_applicable(check.id, what) for check in probe.checks]
-    sql = """with offenders(check_id, example) as materialized (%s)
+    """Run one :class:`~.checks.base.Probe` and return a finding for each of its checks."""
+    lacking = _lacking(context, probe.needs)
+    if lacking:
+        return [context.not_applicable(check.id, lacking) for check in probe.checks]
+    statement = """with offenders(check_id, example) as materialized (%s)
              select check_id, count(*), (array_agg(example::text order by example))[1:%d] from offenders group by check_id"""
+    lacking = {check.id: _lacking(context, check.needs) for check in probe.checks}
     try:
-        found = {row[0]: row[1:] for row in context.rows(sql % (probe.sql, _EXAMPLES))}
+        found = {row[0]: row[1:] for row in context.probe(statement % (probe.sql, _EXAMPLES), probe.maybe)}
     except psycopg2.Error as exc:
         return [_not_computed(check.id, exc) for check in probe.checks]
-    return [_finding(check, *found.get(check.id, (0, ()))) for check in probe.checks]
+    return [
+        context.not_applicable(check.id, lacking[check.id]) if lacking[check.id] else _finding(check, *found.get(check.id, (0, ())))
+        for check in probe.checks
+    ]
+
+
+def _lacking(context, needs):
+    """Return what a database lacks of the needed columns, in words; an empty text when it has them all."""
+    for table, columns in needs.items():
+        if table not in context.tables:
+            return "no table %s" % table
+        for column in columns:
+            if column not in context.tables[table]:
+                return "no column %s.%s" % (table, column)
+    return ""
 
 
 def _finding(check, count, examples):

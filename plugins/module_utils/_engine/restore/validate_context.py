@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 
 from ..findings import FAIL, PASS, Finding
+from ..letta import releases
 from ..letta.entities import VERSION_TABLE
 from ..postgres.connection import connect, sql
 
@@ -30,7 +31,7 @@ class Context:
     """
 
     def __init__(self, cursor):
-        self._cursor = cursor
+        self._cursor, self._names = cursor, {}
         self.schema = self._find_schema()
         self.tables = self._read_columns()
 
@@ -43,6 +44,21 @@ class Context:
         """Run a statement with identifiers filled in (``{s}`` is Letta's schema) and return its rows."""
         identifiers = {key: sql.Identifier(value) for key, value in dict(names, s=self.schema).items() if value is not None}
         return self.fetch(sql.SQL(text).format(**identifiers), params)
+
+    def probe(self, text, maybe):
+        """Run a probe's statement and return its rows; see :class:`~.checks.base.Probe` for ``maybe`` and the names in it."""
+        if not self._names:
+            vector = self.extension_schema("vector") or "public"
+            self._names = dict(s=sql.Identifier(self.schema), v=sql.Identifier(vector), position=sql.Literal(self.position()))
+        names = dict(self._names)
+        for name, (table, column, otherwise) in maybe.items():
+            names[name] = sql.Identifier(column) if column in self.tables.get(table, ()) else sql.SQL(otherwise)
+        return self.fetch(sql.SQL(text).format(**names))
+
+    def position(self):
+        """Return the revision's place in Letta's chain of migrations; behind its end for one that is unknown."""
+        found = [releases.position(revision) for revision in self.revisions() or ()]
+        return max((place for place in found if place is not None), default=len(releases.all_revisions()) + 1)
 
     def column(self, text):
         """Run a statement with one ``%s``, the quoted name of Letta's schema, and return its only column."""
