@@ -38,6 +38,7 @@ COMPUTED = (
     _check("vectors.agent_passages", "integrity", _VECTORS, _REEMBED),
     _check("vectors.archival_passages", "integrity", _VECTORS, _REEMBED),
     _check("vectors.source_passages", "integrity", _VECTORS, _REEMBED),
+    _check("vectors.dimensions", "integrity", "there is no table of passages to look at", "nothing"),
     _check(
         "queries.agents", "queries", "the first page of agents is the one recorded at backup time",
         "compare agents with the set; restore again if rows are missing",

@@ -102,7 +102,7 @@ def _vectors(table, owner, column):
             ),
         ),
         needs={table: ("id", column, "embedding", "embedding_config"), owner: ("id", "embedding_config")},
-        # A slice of a vector is read as an array: the function for it came with pgvector 0.7 only.
+        # As an array: pgvector's own function for a part of a vector came with 0.7 only.
         sql="""
             with passages as materialized (
                 select p.id, p.%(column)s as owner, p.embedding is not null as embedded, p.embedding_config->>'embedding_model' as model,
@@ -116,7 +116,7 @@ def _vectors(table, owner, column):
             union all
             select '%(padding)s', p.id from passages p join {s}.%(table)s v on v.id = p.id
             where p.embedded and p.dim between 1 and %(last)d
-              and 0 <> any((({v}.vector_to_float4(v.embedding, -1, false))[p.dim::int + 1:]))"""
+              and 0 <> any((v.embedding::real[])[p.dim::int + 1:])"""
         % dict(table=table, owner=owner, column=column, config=config, padding=padding, last=VECTOR_DIMS - 1),
     )
 

@@ -57,8 +57,19 @@ def _ids_probe(table):
             ),
         ),
         needs={table: ("id",)},
-        sql="select '%s', id from {s}.%s where id !~ '%s'" % (check, table, id_pattern(table).replace("{", "{{").replace("}", "}}")),
+        # CASE, since a planner that takes the tests for equally dear would begin with the regular expression.
+        sql="select '%s', id from {s}.%s where case when %s then false else id !~ '%s' end"
+        % (check, table, _plainly_sound(ID_PREFIXES[table][0]), id_pattern(table).replace("{", "{{").replace("}", "}}")),
     )
+
+
+def _plainly_sound(prefix):
+    """Return an SQL condition that spares nearly all ids the regular expression, which takes five times as long."""
+    shape = prefix.replace("_", "\\_") + "-________-____-4___-____-____________"
+    rest = "substr(id, %d)" % (len(prefix) + 2)
+    return "(id like '%s' and %s !~ '[^0-9a-f-]' and length(replace(%s, '-', '')) = 32 and substr(%s, 20, 1) in ('8', '9', 'a', 'b'))" % (
+        shape, rest, rest, rest,
+    )  # fmt: skip
 
 
 def _work_probe(work):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ...letta import releases
-from .base import array, quoted
+from .base import quoted
 
 
 def is_shape(expression, shape):
@@ -30,8 +30,12 @@ def is_nothing(expression):
 
 def every(expression, condition):
     """Return an SQL condition that a JSON value is nothing, or an array whose elements all meet ``condition`` (on ``e.value``)."""
-    elements = "not exists (select from json_array_elements(%s) as e(value) where not %s)" % (array(expression), condition)
-    return "(%s or (json_typeof(%s) = 'array' and %s))" % (is_nothing(expression), expression, elements)
+    # The commonest first, without a look inside: most messages call no tool.
+    return (
+        "(case when {0} is null or {0}::text in ('[]', 'null') then true"
+        " when json_typeof({0}) = 'array' then not exists (select from json_array_elements({0}) as e(value) where not {1})"
+        " else {2} end)"
+    ).replace("{0}", expression).replace("{1}", condition).replace("{2}", is_nothing(expression))
 
 
 def _all(conditions):

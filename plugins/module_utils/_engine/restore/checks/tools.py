@@ -75,7 +75,7 @@ RULES = Probe(
                 union select m.value from json_each_text(
                     case when json_typeof(r.value->'child_output_mapping') = 'object' then r.value->'child_output_mapping' end) as m) as n(name)
             where not a.is_deleted and n.name is not null)
-        select 'tools.rules', n.id || ' ' || n.name from named n
+        select distinct 'tools.rules', n.id || ' ' || n.name from named n
         where not exists (select from {s}.tools t where t.name = n.name and t.organization_id = n.organization_id)"""
     % (array("a.tool_rules"), array("r.value->'children'")),
 )
