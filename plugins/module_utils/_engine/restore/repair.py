@@ -36,6 +36,7 @@ class Action:
 
 
 def _sequences(context, _role):
+    """setval to the highest value of the column, never back"""
     actions = []
     for name, (table, column) in SEQUENCES.items():
         if not context.sequence_exists(name) or column not in context.tables.get(table, ()):
@@ -56,6 +57,7 @@ def _sequences(context, _role):
 
 
 def _indexes(context, _role):
+    """REINDEX INDEX"""
     names = context.column(
         """select i.relname from pg_index x join pg_class i on i.oid = x.indexrelid
            where i.relnamespace = %s::regnamespace and not (x.indisvalid and x.indisready and x.indislive) order by 1"""
@@ -68,6 +70,7 @@ def _indexes(context, _role):
 
 
 def _constraints(context, _role):
+    """VALIDATE CONSTRAINT, where the rows hold"""
     rows = context.fetch(
         """select t.relname, c.conname from pg_constraint c join pg_class t on t.oid = c.conrelid
            where t.relnamespace = (select oid from pg_namespace where nspname = %s) and not c.convalidated order by 1, 2""",
@@ -86,6 +89,7 @@ def _constraints(context, _role):
 
 
 def _search_path(context, role):
+    """ALTER DATABASE … SET search_path, where none is set"""
     path = context.visible_schemas(role)
     # Only where the setting is lost: a path that somebody set on purpose, or a missing right, is for a person.
     if path is None or context.schema in path or context.has_search_path(role) or not context.may_use_schema(role):
@@ -98,7 +102,7 @@ def _search_path(context, role):
     return [Action("names.search_path", what, "role %s sees %s" % (role, ", ".join(path) or "no schema"), statement)]
 
 
-# check id -> function(context, role) that returns the actions for it.
+# check id -> function(context, role) that returns the actions for it; its docstring says in docs/validation.md what it does.
 REPAIRS = {
     "sequence.message_seq_id": _sequences,
     "schema.indexes": _indexes,
