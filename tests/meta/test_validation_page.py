@@ -33,7 +33,7 @@ def page(text: str) -> str:
     """The page's text with every table replaced by what the code says."""
     for step, heading in headings().items():
         table = "\n".join(HEAD + rows(step))
-        text, count = re.subn(rf"(^## {re.escape(heading)}\n.*?)(?:^\|.*\|\n)+", lambda found, new=table: f"{found.group(1)}{new}\n",
+        text, count = re.subn(rf"(^## {re.escape(heading)}\n.*?)(?:^\|[^\n]*\|\n)+", lambda found, new=table: f"{found.group(1)}{new}\n",
                               text, count=1, flags=re.MULTILINE | re.DOTALL)  # fmt: skip
         assert count == 1, f"docs/validation.md has no section '## {heading}' with a table"
     return text
