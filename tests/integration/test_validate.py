@@ -213,7 +213,8 @@ def test_only_checks_of_the_whole_database_are_structural(database):
     structural = {f.id for f in validate_database(database, expected_revision=HEAD) if is_structural(f.id)}
     assert structural == {
         "revision.known", "revision.expected", "schema.constraints", "schema.primary_keys", "schema.indexes", "integrity.amcheck",
-        "names.search_path", "names.vector", "queries.agents", "queries.messages", "queries.passages", "sequence.message_seq_id", "vectors.archival_passages", "vectors.source_passages",
+        "names.search_path", "names.vector", "queries.agents", "queries.messages", "queries.passages",
+        "sequence.message_seq_id", "vectors.archival_passages", "vectors.source_passages",
     }  # fmt: skip
 
 

@@ -144,8 +144,8 @@ def test_the_files_an_agent_without_a_limit_may_open_follow_from_its_model(world
     for window, allowed in ((8000, 3), (32000, 5), (128000, 10), (200000, 10), (200001, 15), (None, 5)):
         config = json.dumps(dict(kit.LLM, context_window=window) if window else {})
         statements = ["update agents set max_files_open = null", ("update agents set llm_config = %s where id = %s", (config, AGENT))]
-        opened = "insert into files_agents (id, file_id, agent_id, source_id, file_name, is_open, organization_id) select 'file_agent-' || n,"
-        opened += " 'file-' || n, '%s', '%s', 'x' || n, true, '%s' from generate_series(2, %d) n"
+        opened = "insert into files_agents (id, file_id, agent_id, source_id, file_name, is_open, organization_id)"
+        opened += " select 'file_agent-' || n, 'file-' || n, '%s', '%s', 'x' || n, true, '%s' from generate_series(2, %d) n"
         at_limit = opened % (AGENT, kit.SOURCE, kit.ORG, allowed)
         above = opened % (AGENT, kit.SOURCE, kit.ORG, allowed + 1)
         assert "files_agents.open_limit" not in world(*statements, at_limit)

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import queries, take
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import amcheck as room
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.repair import REPAIRS
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import repair_database, validate_database
 from tests.integration.validate_kit import AGENT, ARCHIVE, MESSAGES, PASSAGE, SOURCE, broken, entity, insert, run_module, superuser, vector
@@ -132,7 +134,8 @@ def test_a_damaged_index_is_found_where_amcheck_is_installed_and_it_is_never_ins
     compare = "create or replace function letta.compare(bigint, bigint) returns int immutable language sql as 'select btint8cmp(%s, %s)'"
     query(admin, compare % ("$1", "$2"))
     operators = "operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >"
-    query(admin, "create operator class letta.fickle for type bigint using btree as %s, function 1 letta.compare(bigint, bigint)" % operators)
+    fickle = "create operator class letta.fickle for type bigint using btree as %s, function 1 letta.compare(bigint, bigint)"
+    query(admin, fickle % operators)
     query(admin, "create index out_of_order on letta.messages (sequence_id letta.fickle)")
     assert amcheck(admin).status == "pass"
     query(admin, compare % ("$2", "$1"))
@@ -159,10 +162,6 @@ def taken(pg, sound_database, tmp_path):
 
 def with_neighbours(server):
     """Put passages into the archive whose distances differ, and two that are equal."""
-    from contextlib import closing
-
-    from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect
-
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         for number, used in enumerate((1, 5, 50, 500, 500)):
             insert(cursor, "archival_passages", id=entity("passage", 20 + number), archive_id=ARCHIVE, embedding=vector(4096, used))
@@ -223,8 +222,6 @@ def test_equal_distances_may_change_places_and_nothing_else_may():
 
 def test_no_password_is_in_the_arguments_of_pg_amcheck(pg, sound_database, monkeypatch):
     superuser(pg, sound_database, "create extension amcheck")
-    from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import amcheck as room
-
     seen = []
     run = room.run_tool
     monkeypatch.setattr(room, "run_tool", lambda argv, **options: seen.append(argv) or run(argv, **options))

@@ -4,8 +4,35 @@ from __future__ import annotations
 import json
 
 from tests.integration.validate_kit import (
-    AGENT, ARCHIVE, BATCH, BLOCK, CALL, CONVERSATION, EMBEDDING, FILE, FOREIGN_ORG, GIVEN, GROUP, HISTORY, ITEM, JOB, LLM, M, MCP_TOOL, MODEL,
-    OTHER, PASSAGE, PROVIDER, RETURN, RUN, SOURCE, STEP, TAG, TALK, TOOL, entity, vector,
+    AGENT,
+    ARCHIVE,
+    BATCH,
+    BLOCK,
+    CALL,
+    CONVERSATION,
+    EMBEDDING,
+    FILE,
+    FOREIGN_ORG,
+    GIVEN,
+    GROUP,
+    HISTORY,
+    ITEM,
+    JOB,
+    LLM,
+    MCP_TOOL,
+    MODEL,
+    OTHER,
+    PASSAGE,
+    RETURN,
+    RUN,
+    SOURCE,
+    STEP,
+    TAG,
+    TALK,
+    TOOL,
+    M,
+    entity,
+    vector,
 )  # fmt: skip
 
 
@@ -154,7 +181,8 @@ def _message(column, value):
 
 
 _UNREADABLE = [
-    ("llm_config", None), ("llm_config", []), ("llm_config", {}), ("llm_config", {"model": None}), ("llm_config", dict(LLM, context_window="x")),
+    ("llm_config", None), ("llm_config", []), ("llm_config", {}), ("llm_config", {"model": None}),
+    ("llm_config", dict(LLM, context_window="x")),
     ("llm_config", dict(LLM, model_endpoint_type="abacus")), ("llm_config", dict(LLM, provider_category="own")),
     ("embedding_config", [1]), ("embedding_config", dict(EMBEDDING, embedding_dim=None)), ("tool_rules", [{"type": "exit_loop"}]),
     ("tool_rules", [{"type": "sometimes", "tool_name": "add"}]), ("tool_rules", [{"type": "max_count_per_step", "tool_name": "add"}]),
@@ -191,7 +219,11 @@ MORE = (
         ("tools.mcp_links", "update mcp_tools set tool_id = 'x'", [MCP_TOOL]),
         ("organisation.provider_models", "update providers set organization_id = '%s'" % FOREIGN_ORG, [MODEL]),
         ("models.available", "update sources set embedding_config = '%s'" % _config(handle="x/y"), [SOURCE + " x/y"]),
-        ("tools.rules", _agent("tool_rules", [{"type": "constrain_child_tools", "tool_name": "add", "children": ["gone"]}]), [AGENT + " gone"]),
+        (
+            "tools.rules",
+            _agent("tool_rules", [{"type": "constrain_child_tools", "tool_name": "add", "children": ["gone"]}]),
+            [AGENT + " gone"],
+        ),
         (
             "tools.rules",
             _agent("tool_rules", [{"type": "conditional", "tool_name": "add", "child_output_mapping": {"1": "gone"}}]),

@@ -70,8 +70,8 @@ def insert(cursor, table, **values):
            and is_nullable = 'NO' and column_default is null""",
         (table,),
     )
-    filler = {"json": "{}", "bool": False, "int4": 0, "int8": 0, "varchar": "x", "text": "x", "vectordbprovider": "NATIVE", "sandboxtype": "LOCAL",
-              "timestamptz": "now"}
+    filler = {"json": "{}", "bool": False, "int4": 0, "int8": 0, "varchar": "x", "text": "x", "timestamptz": "now"}
+    filler.update(vectordbprovider="NATIVE", sandboxtype="LOCAL")
     row = {name: filler[kind] for name, kind in cursor.fetchall()}
     if "organization_id" in row:
         row["organization_id"] = ORG
@@ -141,7 +141,8 @@ def _memory(cursor):
 def _folder(cursor):
     insert(cursor, "sources", id=SOURCE, name="folder", embedding_config=EMBEDDING)
     insert(cursor, "sources_agents", agent_id=AGENT, source_id=SOURCE)
-    insert(cursor, "files", id=FILE, source_id=SOURCE, processing_status="completed", total_chunks=2, chunks_embedded=0, file_name="folder/a")
+    insert(cursor, "files", id=FILE, source_id=SOURCE, processing_status="completed", total_chunks=2, chunks_embedded=0,
+           file_name="folder/a")
     insert(cursor, "file_contents", id=entity("file_content", 0), file_id=FILE)
     for number in range(2):
         insert(cursor, "source_passages", id=entity("passage", number), source_id=SOURCE, file_id=FILE, embedding=vector(4096, 1536),

@@ -96,7 +96,8 @@ def _rank(distance):
 
 
 def _agents(cursor, schema):
-    cursor.execute("SELECT id FROM %s WHERE NOT is_deleted ORDER BY created_at, id COLLATE \"C\" LIMIT %d" % (quote_table(schema, "agents"), PAGE))
+    statement = 'SELECT id FROM %s WHERE NOT is_deleted ORDER BY created_at, id COLLATE "C" LIMIT %d'
+    cursor.execute(statement % (quote_table(schema, "agents"), PAGE))
     return [row[0] for row in cursor.fetchall()]
 
 
@@ -107,10 +108,11 @@ def _messages(cursor, schema, agent):
 
 
 def _nearest(cursor, schema, table, container, like, operator):
-    passages = quote_table(schema, table)
+    passages, column = quote_table(schema, table), _CONTAINER_OF[table]
     cursor.execute(
         "SELECT p.id, p.embedding %s q.embedding FROM %s p, (SELECT embedding FROM %s WHERE id = %%s) q"
-        " WHERE p.%s = %%s AND p.embedding IS NOT NULL ORDER BY 2, p.id COLLATE \"C\" LIMIT %d" % (operator, passages, passages, _CONTAINER_OF[table], NEAREST),
+        ' WHERE p.%s = %%s AND p.embedding IS NOT NULL ORDER BY 2, p.id COLLATE "C" LIMIT %d'
+        % (operator, passages, passages, column, NEAREST),
         (like, container),
     )
     return cursor.fetchall()

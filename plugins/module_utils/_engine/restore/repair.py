@@ -45,7 +45,8 @@ def _sequences(context, _role):
         ((last,),) = context.rows("select last_value from {s}.{name}", name=name)
         if highest is not None and last <= highest:
             # Read again inside the statement: the live system may have moved on.
-            statement = sql.SQL("select setval({name}, greatest((select max({column}) from {table}), (select last_value from {sequence})))").format(
+            highest_of_both = "greatest((select max({column}) from {table}), (select last_value from {sequence}))"
+            statement = sql.SQL("select setval({name}, %s)" % highest_of_both).format(
                 name=sql.Literal(sql.Identifier(context.schema, name).as_string(context.connection)),
                 column=sql.Identifier(column),
                 table=sql.Identifier(context.schema, table),

@@ -80,7 +80,8 @@ def check_damage(context, server, bin_dir):
         damaged = amcheck.damaged(server, context.schema, tools)
     except ToolFailed:
         return [Finding(check, WARN, "pg_amcheck could not do its work; run it by hand to see why", 1)]
-    return [context.finding(check, damaged, "pg_amcheck finds no damage", "{count} tables or indexes are damaged: results are wrong or fail")]
+    failed = "{count} tables or indexes are damaged: reads of them are wrong or fail"
+    return [context.finding(check, damaged, "pg_amcheck finds no damage", failed)]
 
 
 def check_names(context, role):

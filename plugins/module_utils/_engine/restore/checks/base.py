@@ -72,7 +72,8 @@ def array(expression):
 def clean(expression):
     r"""Return SQL for a JSON value without ``\u0000``, which Letta reads, but PostgreSQL's operators stumble over."""
     return (
-        r"(case when strpos({0}::text, '\u0000') > 0 then regexp_replace({0}::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')::json else {0} end)"
+        r"(case when strpos({0}::text, '\u0000') > 0"
+        r" then regexp_replace({0}::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')::json else {0} end)"
     ).replace("{0}", expression)
 
 

@@ -156,7 +156,8 @@ CONVERSATION_CONTEXTS = Probe(
     maybe=_MAYBE,
     sql="""
         with entries as materialized (
-            select c.id as owner, cm.message_id, cm.position, row_number() over (partition by c.id order by cm.position, m.sequence_id) as place, m.role,
+            select c.id as owner, cm.message_id, cm.position, m.role,
+                   row_number() over (partition by c.id order by cm.position, m.sequence_id) as place,
                    m.tool_calls as calls, m.tool_call_id as call_id, {returns} as returns, {approvals} as approvals,
                    m.id is not null and m.agent_id = c.agent_id and not m.is_deleted as sound
             from {s}.conversations c join {s}.conversation_messages cm on cm.conversation_id = c.id and cm.in_context and not cm.is_deleted

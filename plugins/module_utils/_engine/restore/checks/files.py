@@ -105,14 +105,16 @@ FILES_AGENTS = Probe(
         select 'files_agents.attached', g.id from given g
         where not exists (select from {s}.sources_agents sa where sa.agent_id = g.agent_id and sa.source_id = g.source_id)
         union all
-        select 'files_agents.file_name', g.id from given g join {s}.files f on f.id = g.file_id where f.file_name is distinct from g.file_name
+        select 'files_agents.file_name', g.id from given g join {s}.files f on f.id = g.file_id
+        where f.file_name is distinct from g.file_name
         union all
         select 'files_agents.source', g.id from given g join {s}.files f on f.id = g.file_id where f.source_id <> g.source_id
         union all
-        select 'files_agents.open_limit', o.agent_id from (select agent_id, count(*) as files from given where is_open group by agent_id) as o
+        select 'files_agents.open_limit', o.agent_id
+        from (select agent_id, count(*) as files from given where is_open group by agent_id) as o
         join (select id, {limit} as own, case when json_typeof(llm_config->'context_window') = 'number'
                          then (llm_config->>'context_window')::numeric end as window from {s}.agents) as a on a.id = o.agent_id
-        where o.files > coalesce(a.own, case when a.window is null or a.window <= 32000 and a.window > 8000 then 5 when a.window <= 8000 then 3
+        where o.files > coalesce(a.own, case when a.window is null then 5 when a.window <= 8000 then 3 when a.window <= 32000 then 5
                                              when a.window <= 200000 then 10 else 15 end)""",
 )
 

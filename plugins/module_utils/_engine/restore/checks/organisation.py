@@ -4,7 +4,7 @@
 """One organisation per agent: what an agent uses belongs to the organisation that it belongs to."""
 from __future__ import annotations
 
-from ...findings import WARN
+from ...findings import FAIL, WARN
 from .base import Check, Probe
 
 # (table, its rows in words, the rows (alias r) beside their owner's organisation o). Rows without an organisation are old, not foreign.
@@ -42,7 +42,7 @@ def _probe(table, owner, rows, needs):
                 "{count} rows of %s belong to another organisation than their %s: Letta does not find them" % (table, owner),
                 "set organization_id to that of the %s they belong to" % owner,
                 step="relations",
-                **({"severity": WARN} if models else {}),
+                severity=WARN if models else FAIL,
             ),
         ),
         needs=both,

@@ -57,7 +57,7 @@ RULES = Probe(
         Check(
             "tools.rules",
             "every tool that a rule of an agent names exists",
-            "{count} tools named by rules of agents do not exist in the agent's organisation: such a rule never applies, or blocks the agent",
+            "{count} tools named by rules of agents do not exist in the agent's organisation: the rule never applies, or blocks the agent",
             "restore the tool, or take the rule out of the agent",
             step="tools",
             severity=WARN,
@@ -72,8 +72,8 @@ RULES = Probe(
                 select r.value->>'tool_name'
                 union select c.name from json_array_elements_text(%s) as c(name)
                 union select r.value->>'default_child'
-                union select m.value from json_each_text(
-                    case when json_typeof(r.value->'child_output_mapping') = 'object' then r.value->'child_output_mapping' end) as m) as n(name)
+                union select m.value from json_each_text(case when json_typeof(r.value->'child_output_mapping') = 'object'
+                    then r.value->'child_output_mapping' end) as m) as n(name)
             where not a.is_deleted and n.name is not null)
         select distinct 'tools.rules', n.id || ' ' || n.name from named n
         where not exists (select from {s}.tools t where t.name = n.name and t.organization_id = n.organization_id)"""
