@@ -180,7 +180,7 @@ def _message(column, value):
     return ("update messages set %s = %%s where id = '%s'" % (column, M[5]), (json.dumps(value),))
 
 
-_UNREADABLE = [
+UNREADABLE = [
     ("llm_config", None), ("llm_config", []), ("llm_config", {}), ("llm_config", {"model": None}),
     ("llm_config", dict(LLM, context_window="x")),
     ("llm_config", dict(LLM, model_endpoint_type="abacus")), ("llm_config", dict(LLM, provider_category="own")),
@@ -189,18 +189,19 @@ _UNREADABLE = [
     ("tool_rules", "add"), ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}), ("metadata_", [1]),
     ("compaction_settings", {"mode": "none"}), ("compaction_settings", "all"),
 ]  # fmt: skip
-_UNREADABLE_MESSAGES = [
+UNREADABLE_MESSAGES = [
     ("content", "hello"), ("content", ["hello"]), ("content", [{"type": "reasoning", "reasoning": "x"}]),
     ("content", [{"type": "tool_return", "tool_call_id": "x", "content": "x"}]), ("tool_calls", {"id": "x"}),
     ("tool_calls", [{"id": "x", "type": "function", "function": {"name": "add"}}]), ("tool_calls", [{"id": "x", "type": "function"}]),
+    ("tool_calls", [{"id": "x", "function": {"name": "add", "arguments": "{}"}}]),
     ("tool_returns", [{"tool_call_id": "x"}]), ("tool_returns", [{"status": "success", "stdout": "text"}]), ("approvals", ["yes"]),
 ]  # fmt: skip
 
 # (check, statement, the examples it must give): further ways to break what is broken above.
 MORE = (
-    [("agents.json_columns", _agent(column, value), ["%s %s" % (AGENT, column)]) for column, value in _UNREADABLE]
+    [("agents.json_columns", _agent(column, value), ["%s %s" % (AGENT, column)]) for column, value in UNREADABLE]
     # They are put into a user's message, so that no pair of call and return is missing.
-    + [("messages.json_columns", _message(column, value), ["%s %s" % (M[5], column)]) for column, value in _UNREADABLE_MESSAGES]
+    + [("messages.json_columns", _message(column, value), ["%s %s" % (M[5], column)]) for column, value in UNREADABLE_MESSAGES]
     + [
         ("agents.message_ids_missing", statement % M[5], ["%s %s" % (OTHER, M[5])])
         for statement in (
