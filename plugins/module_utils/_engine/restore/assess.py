@@ -12,9 +12,10 @@ from ..backup import manifest as manifests
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..letta import releases
+from ..letta import secrets as letta_secrets
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
 from . import journal as journals
-from . import keycheck, recovery, stage
+from . import keycheck, recovery, release, stage
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -76,11 +77,16 @@ def _is_unchanged(context, manifest):
     last = done[-1]
     if last["set_id"] != manifest["id"] or (last.get("side") or {}).get("oid") != live["oid"]:
         return False
+    if not _same_new_key(context.options.new_encryption_key, last["plan"].get("rekey")):
+        return False
     # After a migration the content to find is what the accounting of its rows ended with.
-    migrated = next((step for step in last["steps"] if step["name"] == recovery.MIGRATE_STEP), {})
-    saved = dict(manifest, **migrated.get("content", {}))
+    saved = dict(manifest, **recovery.last_proof(last["steps"]).get("content", {}))
     tables, findings = prove_database(context.server.database(context.options.database), saved)
     return all(row["digest"] == "equal" for row in tables) and not any(item.status == FAIL for item in findings)
+
+
+def _same_new_key(key, known):
+    return letta_secrets.matches(key, known) if key and known else not key and not known
 
 
 def _succeeded(context):
@@ -97,13 +103,15 @@ def plan_restore(context, info, manifest, rejected):
     options, live, window = context.options, context.target["live"], None
     if live and not live["fenced"]:
         window = loss_window(context.server, options.database, live["schema"], manifest["taken_at"])
+    runs, doubts = release.settle(options.letta_version, options.image, options.running)
     facts = {
         "run_id": context.run_id,
         "host": options.host,
         "database": options.database,
         "mode": options.mode,
-        "letta_version": options.letta_version,
+        "runs": runs,
         "encryption_key": options.encryption_key,
+        "rekey": letta_secrets.fingerprint(options.new_encryption_key) if options.new_encryption_key else None,
         "migrates": options.check_heads is not None,
         "keep_previous_seconds": options.keep_previous_seconds,
         "stops": list(options.stops),
@@ -117,9 +125,21 @@ def plan_restore(context, info, manifest, rejected):
     plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
         options.check_heads(plan["schema"]["to_revision"])
-    plan["secrets"], doubts = _try_key(context, info, manifest)
+    if plan["kind"] != "unchanged":  # else the run that made it has tried the key
+        plan["secrets"], of_key = _try_key(context, info, manifest)
+        doubts += of_key
+        _check_rekey(options, info.id, plan["secrets"])
     plan["warnings"] += doubts + context.warnings
     return plan
+
+
+def _check_rekey(options, set_id, secrets):
+    if options.new_encryption_key and secrets["verdict"] == keycheck.UNPROVEN:
+        raise RecoveryError(
+            "key_mismatch",
+            "letta_encryption_new_key is given, but not the key that %d secrets of %s are under" % (secrets["total"]["unchecked"], set_id),
+            next_step="give both: letta_encryption_key of the time of the backup, letta_encryption_new_key of the servers that will run",
+        )
 
 
 def _try_key(context, info, manifest):
