@@ -182,3 +182,9 @@ def test_a_model_service_that_a_later_release_dropped_is_a_fault_only_from_that_
     cohere = ("update agents set llm_config = %s where id = %s", (json.dumps(dict(kit.LLM, model_endpoint_type="cohere")), AGENT))
     assert list(world(cohere)) == ["agents.json_columns"]
     assert world(cohere, "update alembic_version set version_num = 'cce9a6174366'") == {}
+
+
+def test_an_empty_list_of_models_says_nothing_since_the_server_fills_it_at_its_start(world):
+    unknown = "update agents set llm_config = replace(llm_config::text, 'openai/gpt', 'x/gpt')::json"
+    assert set(world(unknown)) == {"models.available"}
+    assert world(unknown, "delete from provider_models") == {}

@@ -80,6 +80,7 @@ RULES = Probe(
     % (array("a.tool_rules"), array("r.value->'children'")),
 )
 
+# An upgrade from before 0.14 makes the list empty; the server fills it at its first start.
 MODELS = Probe(
     checks=(
         Check(
@@ -103,7 +104,8 @@ MODELS = Probe(
             union select id, embedding_config->>'handle' from {s}.agents where not is_deleted
             union select id, embedding_config->>'handle' from {s}.sources
             union select id, embedding_config->>'handle' from {s}.archives) as n
-        where n.handle is not null and not exists (select from {s}.provider_models m where m.handle = n.handle)""",
+        where n.handle is not null and exists (select from {s}.provider_models)
+          and not exists (select from {s}.provider_models m where m.handle = n.handle)""",
 )
 
 CONVERSATION_MODELS = Probe(
@@ -120,7 +122,8 @@ CONVERSATION_MODELS = Probe(
     needs={"provider_models": ("handle",), "conversations": ("id", "model", "is_deleted")},
     sql="""
         select 'models.conversations', c.id || ' ' || c.model from {s}.conversations c
-        where not c.is_deleted and c.model is not null and not exists (select from {s}.provider_models m where m.handle = c.model)""",
+        where not c.is_deleted and c.model is not null and exists (select from {s}.provider_models)
+          and not exists (select from {s}.provider_models m where m.handle = c.model)""",
 )
 
 PROBES = (TOOLS, MCP_LINKS, RULES, MODELS, CONVERSATION_MODELS)
