@@ -39,6 +39,7 @@ INSERT INTO tools (id, name, description, source_type, source_code, json_schema,
          json_build_object('name', 'tool_' || n, 'description', s.text, 'parameters', json_build_object('type', 'object')), '[]', pg_temp.org(), 'custom', 50000
   FROM generate_series(1, 30) n JOIN sentence s ON s.no = n;
 
+-- In context are the last whole turns: a call whose return was cut off would be a fault.
 INSERT INTO agents (id, name, description, created_at, updated_at, system, agent_type, llm_config, embedding_config, metadata_, tool_rules, message_ids,
                     organization_id, message_buffer_autoclear, enable_sleeptime, timezone, hidden)
   SELECT pg_temp.id('agent', 'agent', a), 'agent-' || a, max(s.text), pg_temp.moment(a), pg_temp.moment(a), repeat(max(s.text) || ' ', 20), 'letta_v1_agent',
@@ -47,7 +48,7 @@ INSERT INTO agents (id, name, description, created_at, updated_at, system, agent
          json_build_object('embedding_model', 'text-embedding-3-large', 'embedding_dim', 4096, 'embedding_chunk_size', 300,
                            'embedding_endpoint_type', 'openai', 'embedding_endpoint', 'http://127.0.0.1:9/v1'),
          '{}', '[{"type": "exit_loop", "tool_name": "tool_1"}]',
-         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= :messages / :agents / 4 - 5),
+         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= :messages / :agents / 4 - 5 AND turn < (:messages / :agents - 1) / 4),
          pg_temp.org(), false, false, 'UTC', false
   FROM line JOIN sentence s ON s.no = (a + 37) % 1009 GROUP BY a;
 INSERT INTO agents_tags SELECT pg_temp.id('agent', 'agent', a), 'team-' || (a + t) % 12 FROM generate_series(0, :agents - 1) a, generate_series(0, 1) t;

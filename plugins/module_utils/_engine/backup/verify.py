@@ -17,6 +17,7 @@ from . import manifest as manifests
 
 SILENT = Progress(None)
 
+ERROR = "error"  # not judged, as opposed to failed
 DEPTHS = ("checksums", "full")
 _UNSAFE_KINDS = "a link, a device or another special file"
 
@@ -45,11 +46,14 @@ def verify_set(set_dir, tools=None, deep=True, progress=SILENT):
 def verify_and_note(root, info, depth, bin_dir=None, progress=SILENT, keep=True):
     """Verify a set of the catalogue to ``depth`` (``checksums`` or ``full``); with ``keep`` the outcome stays beside the sets.
 
-    :returns: ``(findings, status)``.
+    :returns: ``(findings, status)``; status ``error`` when a file could not be read: that says nothing about the set, and is not kept.
     """
     tools = tools_for(info.path, bin_dir) if depth == "full" and info.usable else None
     findings = verify_set(info.path, tools, depth == "full", progress)
     status = worst(findings)
+    failed = [finding.id for finding in findings if finding.status == FAIL]
+    if info.problem == "unreadable" or set(failed) == {manifests.UNREADABLE}:
+        return findings, ERROR
     if keep and info.usable:
         catalogue.note_verified(root, manifests.load(info.path), findings, depth, status)
     return findings, status

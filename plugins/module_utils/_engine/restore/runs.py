@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from .. import processes
-from ..backup import catalogue
+from ..backup import fetch, store
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..postgres import sidedb
 from ..progress import Progress
@@ -30,6 +30,10 @@ class RunOptions:
     owner: str = ""
     backup_id: str = "latest"
     max_age: str = ""
+    fallback: str = "latest"
+    stores: tuple = ()  # where sets are looked for, in order; empty: root alone
+    rclone_config: str = ""
+    store_timeout: int = 300
     phases: tuple = ()
     mode: str = "swap"
     letta_version: str = ""
@@ -69,6 +73,7 @@ class _Context:
     carried: dict = field(default_factory=dict)  # what an interrupted run in place dropped, and the set that holds it
     services_stopped: bool = False  # an interrupted run stopped them and nobody started them since
     warnings: list = field(default_factory=list)  # on the chosen set, for the plan
+    unchanged: dict = field(default_factory=dict)  # {manifest checksum: live was proven to be that set}
 
     @property
     def check(self):
@@ -96,7 +101,8 @@ def begin(server, options, progress=None):
     context = _Context(
         server, options, target, key, os.path.join(options.root, RUNS), journals.new_run_id(), progress or Progress(None)
     )
-    catalogue.store.check_root(options.root)
+    if not (options.stores and options.check):
+        store.check_root(options.root, create=bool(options.stores))  # with stores elsewhere it is only the place of runs
     if context.check:
         holder = lock.read_lock(context.runs_root, key)
         if holder and processes.state_of(holder.get("controller")) == processes.ALIVE:
@@ -118,6 +124,8 @@ def _begin_locked(context):
     if outcome == recovery.SWAPPED:
         return _take_up(context, earlier, outcome)
     info, manifest, rejected = assess.choose_set(context, earlier)
+    if not context.check:
+        lock.check_held(context.runs_root, context.key, context.run_id)  # fetching may take hours
     if outcome == recovery.STAGED and earlier.data["set_id"] == info.id:
         return _take_up(context, earlier, outcome)
     if earlier is not None and not context.check:
@@ -220,6 +228,7 @@ def _open_journal(context, info, manifest, plan):
         lock.release(context.runs_root, context.key, run_id)
         return begun
     recovery.sweep(context.server, context.runs_root, context.key, time.time())
+    fetch.sweep(context.options.root, set(store.sets_in_use(context.options.root)) | {info.id})
     journal = journals.Journal.create(
         context.runs_root,
         run_id,
