@@ -23,6 +23,7 @@ from tests.integration.validate_kit import (
     MODEL,
     OTHER,
     PASSAGE,
+    PROVIDER,
     RETURN,
     RUN,
     SOURCE,
@@ -32,6 +33,7 @@ from tests.integration.validate_kit import (
     TOOL,
     M,
     entity,
+    insert,
     vector,
 )  # fmt: skip
 
@@ -162,6 +164,17 @@ BREAKS = {
         [AGENT + " x/y"],
     ),
     "models.conversations": ("update conversations set model = 'x/y'", [CONVERSATION + " x/y"]),
+    # secrets in the plain column alone
+    **{
+        "secrets." + table: ([lambda cursor, table=table, row=row: insert(cursor, table, **row)], [row["id"] + " " + column])
+        for table, column, row in (
+            ("agent_environment_variables", "value_enc", dict(id=entity("agent-env", 9), agent_id=AGENT, key="K", value="plain")),
+            ("sandbox_environment_variables", "value_enc", dict(id=entity("sandbox-env", 9), key="K", value="plain")),
+            ("mcp_oauth", "refresh_token_enc", dict(id=entity("mcp-oauth", 9), state="s", refresh_token="plain")),
+            ("mcp_server", "custom_headers_enc", dict(id=entity("mcp_server", 9), server_name="n", server_type="sse", custom_headers={"X-Key": "plain"})),
+        )
+    },
+    "secrets.providers": ("update providers set api_key = 'plain'", [PROVIDER + " api_key_enc"]),
     # unfinished work
     "work.runs": ("update runs set status = 'created'", [RUN]),
     "work.steps": ("update steps set status = 'PENDING' where id = '%s'" % STEP, [STEP]),

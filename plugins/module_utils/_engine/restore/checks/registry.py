@@ -4,7 +4,18 @@
 """All checks: of every concern, and each with its step."""
 from __future__ import annotations
 
-from . import agents, blocks, contexts, files, groups, organisation, passages, rows, tools
+from . import (
+    agents,
+    blocks,
+    contexts,
+    files,
+    groups,
+    organisation,
+    passages,
+    rows,
+    secrets,
+    tools,
+)
 from .base import STEPS
 from .computed import COMPUTED
 
@@ -20,6 +31,7 @@ DATA_PROBES = (
     + groups.PROBES
     + organisation.PROBES
     + tools.PROBES
+    + secrets.PROBES
 )
 # id -> Check, in the order in which people read them.
 CHECKS = {
