@@ -13,7 +13,7 @@ from .. import durable
 from ..errors import RecoveryError
 from ..progress import human_bytes
 from . import manifest as manifests
-from . import store
+from . import signature, store
 
 CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -38,6 +38,8 @@ class SetInfo:
     release_range: str | None = None
     alembic_revisions: tuple = ()
     agents: int = 0
+    encrypted: bool = False
+    signed: bool = False  # a signature lies beside its manifest; who made it is judged where allowed signers are given
     valid_until: datetime | None = None
     verified_at: str | None = None
     verified_depth: str | None = None
@@ -62,11 +64,12 @@ class SetInfo:
         return data
 
 
-def list_sets(root, now=None):
+def list_sets(root, now=None, trust=None):
     """Return every set of the store, newest first, the ones that cannot be used (with their reason) among them.
 
     :param root: the store. Hidden folders and files are no sets; other folders count when they look like one.
     :param now: aware datetime, for ages; the host's clock by default.
+    :param trust: a :class:`~.trust.Trust`; sets without a good signature cannot be used where it asks for one.
     :raises RecoveryError: ``preflight`` when the store cannot be read.
     """
     store.check_root(root)
@@ -77,17 +80,19 @@ def list_sets(root, now=None):
         if name.startswith(".") or not os.path.isdir(path):
             continue
         if name.startswith("lb-") or os.path.lexists(os.path.join(path, manifests.MANIFEST)):
-            infos.append(read_set(root, name, now))
+            infos.append(read_set(root, name, now, trust))
     return sorted(infos, key=lambda info: info.order, reverse=True)
 
 
-def read_set(root, name, now):
+def read_set(root, name, now, trust=None):
     """Return the :class:`SetInfo` of one folder; a bad manifest makes it unusable, not an error."""
     path = os.path.join(root, name)
     try:
-        manifest = manifests.load(path)
+        manifest = manifests.load(path, trust)
         facts = _facts(manifest, now)
     except RecoveryError as exc:
+        if exc.failure_class != "backup_corrupt":
+            raise  # signatures cannot be judged here: that says nothing about the set
         return _unusable(name, path, now, exc.details["reason"], exc.details["problem"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         return _unusable(name, path, now, "manifest.json lacks or misstates %s" % exc, "incomplete")
@@ -96,6 +101,7 @@ def read_set(root, name, now):
         id=name,
         path=path,
         usable=True,
+        signed=os.path.isfile(os.path.join(path, manifests.MANIFEST + signature.SUFFIX)),
         verified_at=note.get("verified_at"),
         verified_depth=note.get("depth"),
         verified_status=note.get("status"),
@@ -126,6 +132,7 @@ def _facts(manifest, now):
         release_range=manifest["letta"].get("release_range"),
         alembic_revisions=tuple(manifest["letta"]["alembic_revisions"]),
         agents=len(manifest.get("agents") or {}),
+        encrypted=bool(manifest.get("encryption")),
         valid_until=manifests.parse_stamp(until) if until else None,
         warnings=tuple(warnings),
     )
@@ -164,17 +171,18 @@ def parse_age(value):
     return int(match.group(1)) * _AGE_UNITS[match.group(2) or "s"]
 
 
-def choose(root, wanted="latest", max_age=None, now=None, check=None):
+def choose(root, wanted="latest", max_age=None, now=None, check=None, trust=None):
     """Choose the set to restore.
 
     :param wanted: a set id, or ``latest``: the newest good set that is no safety copy.
     :param max_age: seconds, or text such as ``36h``; ``latest`` never falls back to an older one.
     :param check: function taking a :class:`SetInfo`, returning a reason against it or None (checksums, for example).
+    :param trust: as for :func:`list_sets`.
     :returns: ``(SetInfo, rejected)``, rejected being ``[{"id", "reason"}]`` of the newer sets that were passed over.
     :raises RecoveryError: ``no_usable_backup`` (with ``details.rejected``), or ``backup_corrupt`` for a bad set asked for by id.
     """
     now = now or datetime.now(timezone.utc)
-    infos = list_sets(root, now)
+    infos = list_sets(root, now, trust)
     if wanted != "latest":
         return _choose_by_id(root, infos, wanted, check), []
     limit = parse_age(max_age)
@@ -255,6 +263,7 @@ def format_line(info, now=None):
     parts += [",".join(info.alembic_revisions) or "no revision", "%d agents" % info.agents]
     if info.kind != "backup":
         parts.append(info.kind)
+    parts += [word for word, true in (("signed", info.signed), ("encrypted", info.encrypted)) if true]
     if info.verified_at:
         ago = human_age(int((now - manifests.parse_stamp(info.verified_at)).total_seconds()))
         parts.append("%s %s (%s)" % ("FAILED verification" if info.verified_status == "fail" else "verified", ago, info.verified_depth))

@@ -7,11 +7,11 @@ Functions take the context of :mod:`restore.runs`: server, options, target, key,
 """
 from __future__ import annotations
 
-from ..backup import catalogue
+from ..backup import catalogue, sealed, workplace
 from ..backup import manifest as manifests
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
-from ..letta import releases
+from ..letta import ciphers, releases
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
 from . import journal as journals
 from . import keycheck, recovery, stage
@@ -34,16 +34,20 @@ def choose_set(context, earlier):
     :raises RecoveryError: ``no_usable_backup`` or ``backup_corrupt``.
     """
     options, wanted = context.options, context.options.backup_id
+    if not context.check:
+        workplace.reap(options.trust.scratch_dir)
     if earlier is not None and "stage" not in options.phases and "cutover" in options.phases:
         wanted = earlier.data["set_id"]
     found = {}
     info, rejected = catalogue.choose(
-        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context.progress, found)
+        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context, found), trust=options.trust
     )
     context.warnings = [item.detail for item in found.get(info.id, []) if item.status == WARN]
-    manifest = manifests.load(info.path)
-    tools = stage.tools_for(manifest, options.bin_dir)
-    refused = refused_entries(open_archive(stage.archive_path(info.path, manifest), tools)) + _refused_facts(manifest["database"])
+    manifest = manifests.load(info.path, options.trust)
+    context.tools = stage.tools_for(manifest, options.bin_dir)
+    context.plain = context.open.enter_context(sealed.opened(info.path, manifest, options.trust, context.progress))
+    context.archive = _readable_archive(context, manifest)
+    refused = refused_entries(context.archive) + _refused_facts(manifest["database"])
     if refused:
         raise RecoveryError(
             "backup_corrupt",
@@ -54,6 +58,20 @@ def choose_set(context, earlier):
     return info, manifest, rejected
 
 
+def _readable_archive(context, manifest):
+    """Open the archive. Of an encrypted one in a folder, only the table of contents and the tables with secrets are decrypted."""
+    path = stage.archive_path(context.plain.folder, manifest)
+    folder = manifest["database"]["archive"]["path"] + "/"
+    if manifest["database"]["archive"]["format"] != "directory":
+        context.plain.fetch(lambda name: (name + "/").startswith(folder))
+        return open_archive(path, context.tools)
+    context.plain.fetch(lambda name: name == folder + "toc.dat")
+    archive = open_archive(path, context.tools)
+    members = tuple(folder + entry.file for entry in archive.data_entries() if entry.name in ciphers.COLUMNS)
+    context.plain.fetch(lambda name: name.startswith(members))  # compressed members have a suffix
+    return archive
+
+
 def _refused_facts(facts):
     """Return [(kind, name)] of what a manifest wants set up and no Letta database has: extensions, settings that load code."""
     names = [item["name"] for item in facts.get("extensions") or []]
@@ -61,8 +79,9 @@ def _refused_facts(facts):
     return refused + [("SETTING", item["name"]) for item in facts.get("settings") or [] if item["name"].lower() in CODE_SETTINGS]
 
 
-def _reason_against(info, progress, found):
-    findings = found[info.id] = manifests.verify_files(info.path, manifests.load(info.path), progress)
+def _reason_against(info, context, found):
+    manifest = manifests.load(info.path, context.options.trust)
+    findings = found[info.id] = manifests.verify_files(info.path, manifest, context.progress)
     bad = [item.detail for item in findings if item.status == FAIL]
     return "; ".join(bad[:3]) if bad else None
 
@@ -115,18 +134,27 @@ def plan_restore(context, info, manifest, rejected):
         "undo": undo_command(context.run_id),
     }
     plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    if options.mode == "in_place" and options.seal.recipients:
+        sealed.check_pair(options.seal, options.trust)  # the safety set must come back without anybody looking for a key
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
         options.check_heads(plan["schema"]["to_revision"])
-    plan["secrets"], doubts = _try_key(context, info, manifest)
-    plan["warnings"] += doubts + context.warnings
+    plan["secrets"], doubts = _try_key(context, manifest)
+    plan["tools"] = {"pg_restore": context.tools.version_text, "bin_dir": context.tools.bin_dir, "floor": context.tools.below_floor()}
+    plan["warnings"] += doubts + context.warnings + below_floor(context.tools)
     return plan
 
 
-def _try_key(context, info, manifest):
-    tools = stage.tools_for(manifest, context.options.bin_dir)
-    archive = open_archive(stage.archive_path(info.path, manifest), tools)
+def below_floor(tools):
+    """Return the warning on tools older than the fixes of CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408, in a list; empty when they are not."""
+    if not tools.below_floor():
+        return []
+    text = "pg_restore %s is older than %s, which closes CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: update PostgreSQL's client tools"
+    return [text % (tools.version_text, tools.below_floor())]
+
+
+def _try_key(context, manifest):
     schema = manifest["database"].get("schema") or "public"
-    return keycheck.check_key(archive, tools, schema, info.id, context.options.encryption_key, context.progress)
+    return keycheck.check_key(context.archive, context.tools, schema, manifest["id"], context.options.encryption_key, context.progress)
 
 
 def _history(context):
