@@ -52,41 +52,44 @@ def refused(tmp_path):
 
 
 OFFENCES = {
-    "a path that goes up": [member("../outside", b"x")],
-    "a path that goes up and down": [member("a/../../place2/x", b"x")],
-    "a path that goes up inside": [member("a/../x", b"x")],
-    "an absolute path": [member("/etc/cron.d/x", b"x")],
-    "a symbolic link": [member("link", kind=tarfile.SYMTYPE, link="/etc")],
-    "a file through a symbolic link": [member("link", kind=tarfile.SYMTYPE, link=".."), member("link/x", b"x")],
-    "a hard link": [member("link", kind=tarfile.LNKTYPE, link="good.txt")],
-    "a hard link to a symbolic link": [
+    "a path that goes up": ("points outside", [member("../outside", b"x")]),
+    "a path that goes up and down": ("points outside", [member("a/../../place2/x", b"x")]),
+    "a path that goes up inside": ("points outside", [member("a/../x", b"x")]),
+    "an absolute path": ("points outside", [member("/etc/cron.d/x", b"x")]),
+    "a symbolic link": ("special file", [member("link", kind=tarfile.SYMTYPE, link="/etc")]),
+    "a file through a symbolic link": ("special file", [member("link", kind=tarfile.SYMTYPE, link=".."), member("link/x", b"x")]),
+    "a hard link": ("special file", [member("link", kind=tarfile.LNKTYPE, link="good.txt")]),
+    "a hard link to a symbolic link": ("special file", [
         member("a", kind=tarfile.SYMTYPE, link="../../etc/passwd"), member("b", kind=tarfile.LNKTYPE, link="a"), member("b", b"x")
-    ],
-    "a device": [member("null", kind=tarfile.CHRTYPE)],
-    "a pipe": [member("pipe", kind=tarfile.FIFOTYPE)],
-    "a set-user bit": [member("shell", b"x", mode=0o4755)],
-    "a set-group bit": [member("shell", b"x", mode=0o2755)],
-    "the same file twice": [member("good.txt", b"evil")],
-    "a name that differs by case": [member("GOOD.txt", b"evil")],
-    "a name that differs by Unicode form": [member("caf\u00e9", b"x"), member("cafe\u0301", b"y")],
-    "a folder that differs by case": [member("Dir/a", b"x"), member("dir/b", b"y")],
-    "a file below a file": [member("good.txt/x", b"x")],
-    "a folder in place of a file": [member("good.txt", kind=tarfile.DIRTYPE)],
-    "a path of 10 000 folders": [member("x/" * 10000 + "y", b"x")],
-    "a path of 200 folders": [member("x/" * 200 + "y", b"x")],
-    "a name of 300 bytes": [member("n" * 300, b"x")],
-    "a NUL in a name": [member("a", b"x", pax={"path": "a\0/../../b"})],
-    "a size below nothing": [member("a", b"x", pax={"size": "-512"})],
-    "a sparse file": [member("a", b"x", pax={"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)})],
-    "more bytes than the manifest says": [member("big", b"x" * 97)],
-    "more files than the manifest says": [member("a"), member("b")],
-    "fewer bytes than the manifest says": [member("a", b"x")],
+    ]),
+    "a device": ("special file", [member("null", kind=tarfile.CHRTYPE)]),
+    "a pipe": ("special file", [member("pipe", kind=tarfile.FIFOTYPE)]),
+    "a set-user bit": ("special file", [member("shell", b"x", mode=0o4755)]),
+    "a set-group bit": ("special file", [member("shell", b"x", mode=0o2755)]),
+    "the same file twice": ("is there twice", [member("good.txt", b"evil")]),
+    "a name that differs by case": ("is there twice", [member("GOOD.txt", b"evil")]),
+    "a name that differs by Unicode form": ("is there twice", [member("caf\u00e9", b"x"), member("cafe\u0301", b"y")]),
+    "a folder that differs by case": ("is there twice", [member("Dir/a", b"x"), member("dir/b", b"y")]),
+    "a file below a file": ("is there twice", [member("good.txt/x", b"x")]),
+    "a folder in place of a file": ("is there twice", [member("good.txt", kind=tarfile.DIRTYPE)]),
+    "a path of 10 000 folders": ("too long or too deep", [member("x/" * 10000 + "y", b"x")]),
+    "a path of 200 folders": ("too long or too deep", [member("x/" * 200 + "y", b"x")]),
+    "a name of 300 bytes": ("too long or too deep", [member("n" * 300, b"x")]),
+    "a NUL in a name": ("points outside", [member("a", b"x", pax={"path": "a\0b"})]),
+    "a size below nothing": ("points back", [member("a", b"x", pax={"size": "-512"})]),
+    "a sparse file": ("special file", [member("a", b"x", pax={"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)})]),
+    "more bytes than the manifest says": ("unpacks to more", [member("big", b"x" * 97)]),
+    "more files than the manifest says": ("more files", [member("a"), member("b")]),
+    "fewer bytes than the manifest says": ("the manifest says", [member("a", b"x")]),
 }
 
 
 @pytest.mark.parametrize("offence", OFFENCES)
 def test_an_offence_refuses_the_whole_archive_and_leaves_nothing(offence, refused, tmp_path):
-    assert refused(make(tmp_path / "evil.tar", *OFFENCES[offence])).failure_class == "backup_corrupt"
+    reason, members = OFFENCES[offence]
+    error = refused(make(tmp_path / "evil.tar", *members))
+    assert error.failure_class == "backup_corrupt"
+    assert reason in error.message
 
 
 def test_a_sparse_file_of_a_tebibyte_takes_no_room(refused, tmp_path):

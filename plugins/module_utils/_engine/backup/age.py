@@ -103,7 +103,9 @@ class Library:
         try:
             parsed = [(pyrage.ssh if item.startswith("ssh-") else pyrage.x25519).Recipient.from_str(item) for item in recipients]
             pyrage.encrypt_file(source, target, parsed)
-        except (pyrage.RecipientError, pyrage.EncryptError, OSError) as exc:
+        except pyrage.RecipientError as exc:
+            raise _not_encrypted(source, "recipient: %s" % exc) from None
+        except (pyrage.EncryptError, OSError) as exc:
             raise _not_encrypted(source, exc) from None
 
     def decrypt(self, source, target, identity):
@@ -112,6 +114,10 @@ class Library:
         try:
             pyrage.decrypt_file(source, target, identities)
         except pyrage.DecryptError as exc:
+            raise _not_decrypted(source, str(exc)) from None
+        except OSError as exc:
+            if exc.errno is not None:  # a disk or a file; damage comes without a number
+                raise
             raise _not_decrypted(source, str(exc)) from None
 
     @staticmethod
@@ -143,7 +149,7 @@ def _not_encrypted(source, said):
 def _not_decrypted(source, said):
     if any(text in said for text in _NO_MATCH):
         return WrongIdentity("the identity given opens nothing that was encrypted for these recipients")
-    if "identit" in said.lower() or "passphrase" in said.lower():
+    if 'reading "-"' in said or "identit" in said.lower() or "passphrase" in said.lower():
         # age would quote the line it cannot read, which may be a secret
         return WrongIdentity("what was given is no age identity that opens without a passphrase")
     if "No space left" in said:

@@ -110,10 +110,10 @@ def _members(path, most_bytes):
             count += 1
             if count > MAX_MEMBERS or member.offset <= at or member.size < 0:
                 raise ValueError("it has too many members, or one that points back")
-            at, left = member.offset, left - member.size
+            name, at, left = names.check(member), member.offset, left - member.size
             if left < 0:
                 raise ValueError("it unpacks to more than %s, from the member %r on" % (human_bytes(most_bytes), member.name[:200]))
-            yield names.check(member), member, _content(tar, member)
+            yield name, member, _content(tar, member)
         stream.seek(tar.offset)
         if any(data.strip(b"\0") for data in iter(lambda: stream.read(_CHUNK), b"")):
             raise ValueError("something that is no member follows the last one")
