@@ -14,11 +14,11 @@ from datetime import datetime, timezone
 from ..errors import RecoveryError
 from ..letta import releases, secrets
 from ..postgres import tools as pg_tools
-from ..postgres.archive import open_archive, refused_entries
+from ..postgres.archive import open_archive
 from ..postgres.catalog import database_facts
 from ..postgres.connection import Server
 from ..progress import Progress
-from . import archive_facts, contents, copies, scratch, sealed, store, volumes
+from . import archive_facts, contents, copies, scratch, screening, sealed, store, volumes
 from . import manifest as manifests
 from .trust import OPEN, Seal
 
@@ -177,9 +177,7 @@ def _open_checked(path, tools):
                     "backup_corrupt", "%s holds %r, which is no member of a pg_dump archive" % (path, name), next_step="dump again",
                 )
     archive = open_archive(path, tools)
-    refused = refused_entries(archive)
-    # A line break in a name has carried commands into scripts made from archives (CVE-2025-8715); no name of Letta's has one.
-    refused += [(entry.type, repr(entry.name)) for entry in archive.entries if not (entry.name + entry.schema).isprintable()]
+    refused = screening.refused(archive)
     if refused:
         names = ["%s %s" % entry for entry in refused]
         raise RecoveryError(

@@ -10,9 +10,9 @@ import tarfile
 from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding, worst
 from ..postgres import tools as pg_tools
-from ..postgres.archive import check_readable, open_archive, refused_entries
+from ..postgres.archive import check_readable, open_archive
 from ..progress import Progress
-from . import archive_facts, catalogue, sealed, unpack
+from . import archive_facts, catalogue, screening, sealed, unpack
 from . import manifest as manifests
 from .trust import ANYBODY
 
@@ -88,7 +88,7 @@ def _archive_findings(set_dir, manifest, tools, progress):
     path = os.path.join(set_dir, manifest["database"]["archive"]["path"])
     try:
         archive = open_archive(path, tools)
-        refused = refused_entries(archive)
+        refused = screening.refused(archive)
         if refused:
             names = ["%s %s" % entry for entry in refused]
             text = "the archive holds what no Letta database has: %s" % ", ".join(names[:5])

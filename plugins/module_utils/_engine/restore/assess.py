@@ -7,12 +7,12 @@ Functions take the context of :mod:`restore.runs`: server, options, target, key,
 """
 from __future__ import annotations
 
-from ..backup import catalogue, sealed, workplace
+from ..backup import catalogue, screening, sealed, workplace
 from ..backup import manifest as manifests
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..letta import ciphers, releases
-from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
+from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive
 from . import journal as journals
 from . import keycheck, recovery, stage
 from .plan import make_plan, undo_command
@@ -47,7 +47,7 @@ def choose_set(context, earlier):
     context.tools = stage.tools_for(manifest, options.bin_dir)
     context.plain = context.open.enter_context(sealed.opened(info.path, manifest, options.trust, context.progress))
     context.archive = _readable_archive(context, manifest)
-    refused = refused_entries(context.archive) + _refused_facts(manifest["database"])
+    refused = screening.refused(context.archive) + _refused_facts(manifest["database"])
     if refused:
         raise RecoveryError(
             "backup_corrupt",
