@@ -59,7 +59,7 @@ backup-sample: venv-test ## Make the sample backup set anew from a real Letta se
 
 .PHONY: test
 test: venv-test lint sanity package ## Everything: lint, sanity, package, then all tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: unit
 unit: venv-test ## The quick tests only

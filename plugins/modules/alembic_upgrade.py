@@ -41,6 +41,7 @@ options:
     type: str
   encryption_key:
     description: Letta's encryption key. Without it the migrations that encrypt secrets skip their work.
+      Secrets that they leave in plain text all the same are encrypted under it afterwards.
     type: str
   timeout:
     description: Seconds the migrations may take.
@@ -142,13 +143,14 @@ def work(module):
         schema=schema_of(server.database(params["database"])),
         target=params["target_revision"],
         upgrade=lambda progress, total: alembic.upgrade(params["target_revision"], params["timeout"], progress, total),
-        has_key=bool(params["encryption_key"]),
+        key=params["encryption_key"] or "",
         jobs=params["jobs"] or os.cpu_count() or 1,
     )
     journal = Journal.load(params["run_dir"]) if params["run_dir"] else NoJournal()
     result = migrate(server, options, journal, progress_from_params(params))
-    detail = "%(migrations)d migrations, %(from_revision)s to %(to_revision)s" % result
-    endings.note_phase(journal, "migrate", "ok", round(sum(result.get("seconds", {}).values()), 3), detail)
+    if result["changed"]:  # a run that was taken up again has noted it before
+        detail = "%(migrations)d migrations, %(from_revision)s to %(to_revision)s" % result
+        endings.note_phase(journal, "migrate", "ok", round(sum(result["seconds"].values()), 3), detail)
     return dict(result, checks=[item.as_dict() for item in result.pop("findings")])
 
 

@@ -227,7 +227,8 @@ def work(module):
 def choose(params):
     """Return the chosen set and the rejected ones; a set that is to be verified may be one that failed before."""
     if params["verify"] != "none":
-        named = [info for info in catalogue.list_sets(params["backup_root"], trust=trust_from_params(params)) if info.id == params["backup_id"]]
+        infos = catalogue.list_sets(params["backup_root"], trust=trust_from_params(params))
+        named = [info for info in infos if info.id == params["backup_id"]]
         if named:
             return named[0], []
     return catalogue.choose(params["backup_root"], params["backup_id"], params["max_age"], trust=trust_from_params(params))

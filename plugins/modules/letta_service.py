@@ -138,6 +138,10 @@ health:
       description: One sentence.
       type: str
       returned: always
+    version:
+      description: The release that the server says it is, none when it says none.
+      type: str
+      returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule

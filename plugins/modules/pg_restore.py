@@ -104,8 +104,8 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     trust_argument_spec,
     trust_from_params,
 )
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import sealed
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import sealed
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 

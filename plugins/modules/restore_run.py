@@ -52,8 +52,15 @@ options:
     choices: [swap, in_place]
     default: swap
   letta_version:
-    description: The release that will run after the restore. Defaults to what the live database's revision says.
+    description: The release that will run after the restore. Defaults to the one in O(running), else to the live database's.
     type: str
+  image:
+    description: Container image that the servers will run, by digest. One named by a tag is refused.
+    type: str
+  running:
+    description: For each server of Letta the release it says it runs now, empty when it does not answer.
+    type: dict
+    default: {}
   alembic_command:
     description:
       - Alembic of the release that will run (see M(letta_ops.recovery.alembic_upgrade)). With it a set of an older schema can be chosen,
@@ -64,6 +71,9 @@ options:
     type: path
   encryption_key:
     description: Letta's encryption key. It is compared with the set's fingerprint and tried on the encrypted values in the archive.
+    type: str
+  new_encryption_key:
+    description: The key that every secret is brought under in phase migrate (see M(letta_ops.recovery.letta_rekey)).
     type: str
   keep_previous:
     description: Seconds for which the old database is kept.
@@ -188,7 +198,15 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Seal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, facts, in_place, phases, rollback, runs
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import (
+    cutover,
+    endings,
+    facts,
+    in_place,
+    phases,
+    rollback,
+    runs,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.alembic import Alembic
 
@@ -205,7 +223,10 @@ def _options(module):
         phases=phases.selected_phases(p["run_tags"], p["skip_tags"]),
         mode=p["mode"],
         letta_version=p["letta_version"] or "",
+        image=p["image"] or "",
+        running=p["running"],
         encryption_key=p["encryption_key"] or "",
+        new_encryption_key=p["new_encryption_key"] or "",
         keep_previous_seconds=p["keep_previous"],
         service_manager=p["service_manager"],
         stops=tuple(p["servers"]),
@@ -236,6 +257,8 @@ def note(module, journal):
     params = module.params
     if params["services"]:
         endings.note_services(journal, params["services"] == "stopping", params["service_results"])
+    if params["operation"] == "restore" and {item["name"] for item in params["notes"]} & {"cutover", "verify"}:
+        cutover.check_revision(server_from_params(params, params["login_db"] or "postgres"), journal)
     for item in params["notes"]:
         extra = {key: value for key, value in item.items() if key not in ("name", "status", "seconds", "detail")}
         endings.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
@@ -307,9 +330,12 @@ def main():
         backup_max_age=dict(type="str"),
         mode=dict(type="str", choices=["swap", "in_place"], default="swap"),
         letta_version=dict(type="str"),
+        image=dict(type="str"),
+        running=dict(type="dict", default={}),
         alembic_command=dict(type="raw"),
         alembic_directory=dict(type="path"),
         encryption_key=dict(type="str", no_log=True),
+        new_encryption_key=dict(type="str", no_log=True),
         keep_previous=dict(type="int", default=604800),
         service_manager=dict(type="str", default="none"),
         servers=dict(type="list", elements="str", default=[]),

@@ -66,7 +66,7 @@ def reseal(set_dir, **changes):
 
 # Stands for Letta: connects like Letta, holds its session, and refuses a database it was told it cannot live with.
 SERVER = """
-import http.server, os, sys, time, psycopg2
+import http.server, json, os, subprocess, sys, time, psycopg2
 folder = sys.argv[1]
 if os.path.exists(os.path.join(folder, "broken")):
     sys.exit("the service is broken")
@@ -81,15 +81,21 @@ if os.path.exists(only) and open(only).read() != oid:
     sys.exit("cannot work with database %s" % oid)
 address = os.path.join(folder, "address")
 api = None
+if os.path.exists(os.path.join(folder, "prelude.json")):
+    # As Letta's own image does before its server starts: alembic upgrade head.
+    prelude = json.load(open(os.path.join(folder, "prelude.json")))
+    subprocess.run(prelude["argv"], cwd=prelude["cwd"], env=dict(os.environ, **prelude["env"]), check=True, capture_output=True)
+version = open(os.path.join(folder, "version")).read() if os.path.exists(os.path.join(folder, "version")) else ""
 if os.path.exists(address):
     port, token = open(address).read().split(" ", 1)
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             free = self.path == "/v1/health/"
             self.send_response(200 if free or self.headers.get("Authorization") == "Bearer " + token else 401)
-            self.send_header("Content-Length", "2")
+            body = json.dumps({"version": version, "status": "ok"} if free and version else []).encode()
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(b"[]")
+            self.wfile.write(body)
     api = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
 open(os.path.join(folder, "serving"), "w").write(oid)
 api.serve_forever() if api else time.sleep(300)

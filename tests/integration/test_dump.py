@@ -175,3 +175,11 @@ def test_sequences_name_their_column_whether_owned_or_only_drawn_from(make_datab
     assert found["letta.messages_n_seq"]["column"] == "letta.messages.n"
     assert tables(server) == ["letta.messages", "public.part", "public.part1", "public.quick"]
     assert user_schemas(server) == ["letta", "public"]
+
+
+def test_an_index_that_an_interrupted_build_left_invalid_is_not_in_the_dump(filled, tools, tmp_path):
+    query(filled, "create index whole on t (i); create index left_over on t (i); update pg_index set indisvalid = false"
+                  " where indexrelid = 'left_over'::regclass")  # fmt: skip
+    dump_directory(filled, str(tmp_path / "database"), tools)
+    archive = open_archive(tmp_path / "database", tools)
+    assert [entry.name for entry in archive.entries if entry.type == "INDEX"] == ["whole"]

@@ -1,6 +1,7 @@
 """An older schema is brought forward on the side database by the release's own migrations, and no row changes unexplained."""
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 
@@ -11,8 +12,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta i
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.migrate import MigrateOptions
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.migrate import migrate as migrate_side
+from tests.faults.kit import Service
 from tests.integration.restore_kit import add_writes, content
 from tests.lab.letta import letta_home, migrate
+from tests.lab.places import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -216,3 +219,33 @@ def test_a_password_that_letta_cannot_read_in_a_uri_is_named_before_anything_run
     played = old.play("restore-full.yml").refused("preflight")
     assert "percent sign" in played.report["message"]
     assert "per%cent" not in played.output
+
+
+def test_servers_that_bring_the_schema_to_their_own_release_are_stopped_and_the_old_database_comes_back(make_world, pg, old_template):
+    world = make_world(live=False, variables={"letta_db_password": PLAIN})
+    pg.clone_database(world.database, old_template, password=PLAIN)
+    world.backup()
+    add_writes(world.live)
+    service = Service(world, PLAIN)
+    service.answer_at(free_port(), "a token of the server")
+    service.misbehave("version", RELEASE)
+    service.run("start")
+    try:
+        planned = world.play("restore-full.yml", "--check").ok()
+        assert "will run Letta 0.14.0 (package letta==0.14.0); letta1 runs it now" in " ".join(planned.output.split())
+        # Somebody installs another release meanwhile; like Letta's image it migrates before it serves.
+        uri = "postgresql://letta:%s@127.0.0.1:%d/%s" % (PLAIN, pg.port, world.database)
+        upgrade = {"argv": [*alembic(), "upgrade", "head"], "cwd": str(letta_home()), "env": {"LETTA_PG_URI": uri}}
+        service.misbehave("prelude.json", json.dumps(upgrade))
+        world.variables["letta_service_start_timeout"] = 60
+        before = world.fingerprint()
+        played = world.play("restore-full.yml").refused("manual_help_needed")
+        assert "after their start the schema" in played.report["message"]
+        assert releases.describe(releases.head_of("0.16.8")) in played.report["message"]
+        assert "is the old database again" in played.report["now"]
+        assert "servers are stopped" in played.report["now"]
+        assert "install the release of the plan" in played.report["next_step"]
+        assert world.fingerprint() == before
+        assert service.serving is None
+    finally:
+        service.close()

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta import ciphers
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from tests.integration.restore_kit import HEAD, World
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 # How many tables a release had, Alembic's own included; the database has rows in each of them.
 TABLES = {"0.8.17": 35, "0.11.7": 41, "0.12.1": 42, "0.13.0": 43, "0.14.0": 44, "0.16.4": 49}
-# Releases whose upgraded database a real server reads; the others lie between them.
-READ = ("0.8.17", "0.11.7", "0.16.4")
+# Releases whose agent secrets Letta's own migrations leave in plain text.
+PLAIN = ("0.8.17", "0.11.7", "0.12.1")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,12 @@ def test_a_set_of_an_old_release_comes_back_at_the_current_head_with_every_chang
         assert "is_deleted" in explained["archival_passages"]
         assert "74e860718e0d" in explained["archives"]
     assert [check for check in report["checks"] if check["status"] == "fail"] == []
-    left = [check["count"] for check in report["checks"] if check["id"] == "migrate.plain_secrets" and check["status"] == "warn"]
-    assert left == ([2] if release in ("0.8.17", "0.11.7", "0.12.1") else [])
+    (plain,) = [check["detail"] for check in report["checks"] if check["id"] == "migrate.plain_secrets"]
+    if release in PLAIN:
+        assert plain == "the migrations left 2 secrets in plain text; encrypted now: agent_environment_variables.value_enc 2"
+        assert "left in plain text by the migrations, encrypted now: 2 of value_enc" in explained["agent_environment_variables"]
+    else:
+        assert plain == "no secret was left in plain text"
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -116,7 +121,7 @@ def test_agents_messages_memory_and_vectors_are_what_they_were(old, release):
     assert sorted(query(before, passages % old_table)) == sorted(query(after, passages % "archival_passages"))
 
 
-@pytest.mark.parametrize("release", READ)
+@pytest.mark.parametrize("release", RELEASES)
 def test_the_current_server_lists_and_reads_every_agent_with_its_messages_in_context(old, release, letta_redis, openai_stub, tmp_path):
     _before, server, _report = old(release)
     agents = query(server, "SELECT id, message_ids, hidden FROM agents")
@@ -129,6 +134,11 @@ def test_the_current_server_lists_and_reads_every_agent_with_its_messages_in_con
             path = "/v1/agents/%s/messages?limit=1000&use_assistant_message=false" % agent
             found = {message["id"] for message in letta.api("GET", path)}
             assert set(ids) <= found
+        variables = query(server, "SELECT agent_id, key, value FROM agent_environment_variables WHERE value <> ''")
+        for agent, key, value in variables:  # the plain column still tells what the secret is
+            secrets = letta.api("GET", "/v1/agents/%s?include=agent.secrets" % agent)["secrets"]
+            assert [item["value"] for item in secrets if item["key"] == key] == [value]
+        assert bool(variables) == (release != "0.16.4")
 
 
 def test_the_same_release_is_made_with_the_same_ids_each_time(old, database):
@@ -145,11 +155,11 @@ def test_passages_deleted_softly_stop_the_upgrade_and_leave_the_old_revision(dat
     assert revisions(server) == [head_of("0.8.17")]
 
 
-def test_the_upgrade_leaves_agent_secrets_of_old_releases_in_plain_text(old):
-    statement = "SELECT count(*), count(value_enc) FROM agent_environment_variables WHERE value <> ''"
-    assert {release: query(old(release)[1], statement)[0] for release in RELEASES} == {
-        "0.8.17": (2, 0), "0.11.7": (2, 0), "0.12.1": (2, 0), "0.13.0": (2, 2), "0.14.0": (2, 2), "0.16.4": (0, 0),
-    }
+def test_secrets_that_the_upgrade_leaves_in_plain_text_are_encrypted_under_the_key(old):
+    for release in RELEASES:
+        rows = query(old(release)[1], "SELECT value, value_enc FROM agent_environment_variables WHERE value <> ''")
+        assert len(rows) == (0 if release == "0.16.4" else 2)
+        assert [ciphers.unseal(sealed, SAMPLE_KEY) for _plain, sealed in rows] == [plain for plain, _sealed in rows]
 
 
 def test_soft_deleted_passages_are_refused_for_releases_that_have_none(pg):

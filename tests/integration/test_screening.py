@@ -1,6 +1,7 @@
 """Archives of an enemy: real ones with every kind of foreign object, and crafted ones whose statements are not what their kind says."""
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -22,7 +23,9 @@ from tests.integration.restore_kit import PASSWORD
 
 BLOCK = "CREATE TABLE letta.block ("
 INDEX = "CREATE INDEX idx_messages_step_id"
-NAMES = ("quote\" '", "{{ lookup('pipe', 'touch /tmp/x') }}", "$(touch /tmp/x)", "`id`", "a; DROP TABLE agents", "line\nbreak", "back\\slash")
+NAMES = (
+    "quote\" '", "{{ lookup('pipe', 'touch /tmp/x') }}", "$(touch /tmp/x)", "`id`", "a; DROP TABLE agents", "line\nbreak", "back\\slash",
+)  # fmt: skip
 KINDS = """
 CREATE FUNCTION letta.plain() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION letta.definer() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
@@ -52,7 +55,8 @@ CREATE STATISTICS letta.evil_statistics ON id, value FROM letta.block;
 SELECT lo_create(0);
 """
 REFUSED = {
-    "FUNCTION letta.plain()", "FUNCTION letta.definer()", "FUNCTION letta.program()", "PROCEDURE letta.proc()", "AGGREGATE letta.agg(integer)",
+    "FUNCTION letta.plain()", "FUNCTION letta.definer()", "FUNCTION letta.program()", "PROCEDURE letta.proc()",
+    "AGGREGATE letta.agg(integer)",
     "TRIGGER letta.agents trig", "RULE letta.block evil_rule", "POLICY letta.block evil_policy", "ROW SECURITY letta.block",
     "VIEW letta.evil_view", "MATERIALIZED VIEW letta.evil_mat", "DOMAIN letta.evil_domain", "TYPE letta.evil_pair",
     "FOREIGN DATA WRAPPER evil_wrapper", "SERVER evil_server", "USER MAPPING USER MAPPING public SERVER evil_server",
@@ -93,7 +97,8 @@ def test_every_foreign_object_and_every_hostile_name_of_a_real_dump_is_refused_b
     assert "EVENT TRIGGER evil_event" in found
     assert any(one.startswith("BLOB") for one in found)
     for name in NAMES:
-        assert any((name in one or repr("letta." + name) in one) and ("a name that" in one or "control character" in one) for one in found), name
+        told = [one for one in found if name in one or repr("letta." + name) in one]
+        assert any("a name that" in one or "control character" in one for one in told), name
     # What a live database may well have been tuned with is none of it.
     assert [one for one in found if "messages" in one or "DEFAULT" in one] == []
     with pytest.raises(RecoveryError, match="what no Letta database has") as caught:
@@ -173,10 +178,8 @@ def test_a_crafted_archive_would_sing_if_it_were_loaded(make_world, shape_set, c
     old, new = CRAFTED["a second statement on its own line"]
     craft(folder, old, new.replace("{canary}", str(canary)))
     options = stage.StageOptions(folder, world.database + "_sung", "letta", 1, world.bin_dir)
-    try:
+    with contextlib.suppress(RecoveryError):  # whether the load goes on afterwards does not matter
         stage.stage_set(world.admin, manifests.load(folder), options, NoJournal())
-    except RecoveryError as exc:
-        assert exc.failure_class in ("load_failed", "verify_failed")
     assert canary.exists()
 
 

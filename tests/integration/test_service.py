@@ -135,7 +135,7 @@ def listener(port):
 def test_starting_ends_when_agents_can_be_read_and_stopping_when_nothing_answers(stage):
     up = ensure_service(stage.options(), "started")
     assert (up["changed"], up["was"], up["is"]) == (True, "stopped", "running")
-    assert up["health"] == {"ok": True, "health": 200, "read": 200, "detail": "healthy, and agents can be read"}
+    assert up["health"] == {"ok": True, "health": 200, "read": 200, "detail": "healthy, and agents can be read", "version": None}
     down = ensure_service(stage.options(), "stopped")
     assert (down["changed"], down["was"], down["is"]) == (True, "running", "stopped")
     with pytest.raises(ConnectionRefusedError):

@@ -1,9 +1,12 @@
 """Sets that are signed and encrypted, taken from a real database: what lies in the store, who may restore it, what stays afterwards."""
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pyrage
@@ -17,6 +20,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import runs
 from tests.integration.restore_kit import PASSWORD, World
+from tests.lab import ROOT
 
 OURS, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 
@@ -158,6 +162,45 @@ def test_what_cannot_sign_or_encrypt_is_told_before_the_dump(world, seal, failur
         assert caught.value.failure_class == failure_class
         assert says in caught.value.message + caught.value.next_step
     assert len(catalogue.list_sets(world.root)) == 1
+
+
+# -- by hand -------------------------------------------------------------------------------------------------------------------
+
+
+def by_hand(number):
+    """Return the lines of a block of README.md's section on restoring by hand."""
+    section = (ROOT / "README.md").read_text().split("## Restoring by hand")[1].split("\n## ")[0]
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[number]
+
+
+def test_the_lines_in_the_readme_check_a_signature_and_decrypt_a_set(sealed_set, trust, tmp_path):
+    (tmp_path / "signers").write_text(sealed_set[1])
+    (tmp_path / "identity").write_text(str(OURS))
+    (tmp_path / "bin").mkdir()
+    if shutil.which("age") is None:  # the same lines, with the library behind the name of the program
+        program = "#!%s\nimport sys, pyrage\nopt = dict(zip(sys.argv[2::2], sys.argv[3::2]))\n" % sys.executable
+        program += "pyrage.decrypt_file(sys.argv[-1], opt['--output'], [pyrage.x25519.Identity.from_str(open(opt['--identity']).read())])\n"
+        (tmp_path / "bin" / "age").write_text(program)
+        (tmp_path / "bin" / "age").chmod(0o755)
+    signing = by_hand(1).replace("/etc/letta/allowed_signers", str(tmp_path / "signers")).replace("ops@example.org", "ops")
+    opening = by_hand(2).replace("/root/letta-backup.identity", str(tmp_path / "identity")).replace("/var/tmp/", "%s/" % tmp_path)
+
+    def run(script, folder):
+        env = {"PATH": "%s:/usr/bin:/bin" % (tmp_path / "bin"), "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(["/bin/sh", "-euc", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+    done = run(signing + "sha256sum --check --quiet SHA256SUMS\n" + opening + "pwd\n", sealed_set[0])
+    assert done.returncode == 0, done.stderr
+    plain = Path(done.stdout.splitlines()[-1])
+    wanted = {entry["path"]: entry["sha256"] for entry in manifests.load(str(sealed_set[0]))["encryption"]["files"]}
+    found = {str(path.relative_to(plain)): hashlib.sha256(path.read_bytes()).hexdigest() for path in plain.rglob("*") if path.is_file()}
+    assert found == wanted
+    for change in ("manifest.json", "SHA256SUMS"):
+        edited = tmp_path / change / sealed_set[0].name
+        shutil.copytree(sealed_set[0], edited)
+        with open(edited / change, "a", encoding="utf-8") as stream:
+            stream.write("\n")
+        assert run(signing, edited).returncode != 0, change
 
 
 # -- client tools below the floor -----------------------------------------------------------------------------------------

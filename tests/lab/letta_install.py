@@ -15,6 +15,13 @@ from . import ROOT, places
 VERSION = "0.16.8"
 # The wheel lacks the migrations; the sdist is pinned by what it is.
 SDIST_SHA256 = "363e26989e552c859ce2e7961d484acee6fccfc1e7b16e8f644b1ae1ccd754a3"
+# Releases before it whose sdists hold their migrations.
+OLD_SDISTS = {
+    "0.11.7": "d5123d19fe5ef1389eb9bee580a254cc159459b1da6ae0bd6faab74f2fb2bce7",
+    "0.13.0": "95757449422d6cbc2d338dfe9f4f005e5b853cada73ba07429d94bfe5d719d89",
+    "0.14.0": "c50c2209d8d7790a45ea928129a87855d1c022cec4034ef38da485a869e2e198",
+    "0.16.4": "6881749980d36f6708b0b61b11f7b07cebafb3ec0c5e203d0c214436d9d161b9",
+}
 REQUIREMENTS = Path(__file__).with_name("letta-%s.txt" % VERSION)
 
 
@@ -36,6 +43,33 @@ def letta_home():
     return home
 
 
+def old_migrations(release, folder):
+    """Download the sdist of an old release and return its migrations.
+
+    :param release: one of :data:`OLD_SDISTS`; other releases have no sdist with migrations. :param folder: for the download.
+    :returns: {file name: source}.
+    """
+    sdist = _download(release, folder, OLD_SDISTS[release])
+    found = {}
+    with tarfile.open(sdist) as archive:
+        for member in archive:
+            parts = member.name.split("/")
+            if member.isfile() and parts[1:3] == ["alembic", "versions"] and member.name.endswith(".py"):
+                found[parts[-1]] = archive.extractfile(member).read().decode("utf-8")
+    return found
+
+
+def _download(version, folder, expected):
+    uv = _find_uv()
+    _run([uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--with", "pip", "python", "-m", "pip", "download",
+          "--quiet", "--no-deps", "--no-binary", "letta", "--dest", str(folder), "letta==%s" % version])
+    sdist = Path(folder) / ("letta-%s.tar.gz" % version)
+    found = hashlib.sha256(sdist.read_bytes()).hexdigest()
+    if found != expected:
+        raise RuntimeError("%s has SHA-256 %s, expected %s" % (sdist.name, found, expected))
+    return sdist
+
+
 def _install(home):
     beside = Path(tempfile.mkdtemp(prefix=".letta-", dir=home.parent))
     try:
@@ -43,9 +77,8 @@ def _install(home):
         python = beside / "venv" / "bin" / "python"
         _run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(beside / "venv")])
         _run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
-        _run([uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--with", "pip", "python", "-m", "pip", "download",
-              "--quiet", "--no-deps", "--no-binary", "letta", "--dest", str(beside / "sdist"), "letta==%s" % VERSION])
-        _migrations_from(beside / "sdist" / ("letta-%s.tar.gz" % VERSION), beside)
+        (beside / "sdist").mkdir()
+        _migrations_from(_download(VERSION, beside / "sdist", SDIST_SHA256), beside)
         shutil.rmtree(beside / "sdist")
         beside.chmod(0o755)
         beside.rename(home)
@@ -55,9 +88,6 @@ def _install(home):
 
 
 def _migrations_from(sdist, target):
-    found = hashlib.sha256(sdist.read_bytes()).hexdigest()
-    if found != SDIST_SHA256:
-        raise RuntimeError("%s has SHA-256 %s, expected %s" % (sdist.name, found, SDIST_SHA256))
     top = "letta-%s/" % VERSION
     with tarfile.open(sdist) as archive:
         for member in archive:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pyrage
 import pytest
@@ -69,7 +70,10 @@ def test_a_damaged_file_is_told_from_a_wrong_identity(tool, plain, tmp_path, dam
         tool.decrypt(str(target), str(tmp_path / "back"), str(OURS))
 
 
-@pytest.mark.parametrize("text", ["", "AGE-SECRET-KEY-1NOTAKEY", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n", "# x\n"])
+BROKEN_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("text", ["", "AGE-SECRET-KEY-1NOTAKEY", BROKEN_KEY, "# x\n"])
 def test_what_is_no_identity_is_told_and_not_quoted(tool, plain, tmp_path, text):
     tool.encrypt(plain, str(tmp_path / "sealed"), (str(OURS.to_public()),))
     with pytest.raises(age.WrongIdentity) as caught:
@@ -188,7 +192,7 @@ def made(sets, tmp_path):
 
 def test_an_encrypted_set_holds_nothing_plain_and_its_files_are_read_back_equal(made):
     folder, manifest, trust = made
-    everything = b"".join(open(os.path.join(top, name), "rb").read() for top, _dirs, names in os.walk(folder) for name in names)
+    everything = b"".join(path.read_bytes() for path in Path(folder).rglob("*") if path.is_file())
     assert b"somebody" not in everything
     assert str(OURS).encode() not in everything
     assert sorted(os.listdir(os.path.join(folder, "database"))) == ["1.dat.age", "toc.dat.age"]

@@ -42,10 +42,10 @@ def refused(tmp_path):
     def check(path, files=2, size=100):
         place = tmp_path / "place"
         place.mkdir()
-        before = {item for item in tmp_path.rglob("*")}
+        before = set(tmp_path.rglob("*"))
         with pytest.raises(RecoveryError) as caught:
             unpack.extract_volume(path, str(place / "out"), {"files": files, "bytes": size})
-        assert {item for item in tmp_path.rglob("*")} == before
+        assert set(tmp_path.rglob("*")) == before
         return caught.value
 
     return check

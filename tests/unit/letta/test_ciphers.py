@@ -80,7 +80,7 @@ def test_without_the_package_only_what_must_be_opened_fails_and_says_what_to_ins
 
 @pytest.mark.slow
 def test_letta_s_own_code_and_this_one_mean_the_same(tmp_path):
-    ours = [encrypt(value, KEY) for value in VALUES]
+    ours = [ciphers.seal(value, KEY) for value in VALUES]
     letta = by_letta(KEY, tmp_path, VALUES, ours)
     assert letta["read"] == VALUES
     assert [ciphers.classify(value, KEY) for value in letta["sealed"]] == ["under_key"] * len(VALUES)
@@ -91,3 +91,16 @@ def test_letta_s_own_code_and_this_one_mean_the_same(tmp_path):
 def test_random_ciphertext_is_never_taken_for_plain_text():
     for _ in range(3000):
         assert ciphers.is_encrypted(base64.b64encode(os.urandom(ciphers.SHORTEST)).decode())
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: "%d letters" % len(value))
+def test_a_value_sealed_here_is_the_same_when_unsealed_and_has_a_salt_of_its_own(value):
+    sealed = ciphers.seal(value, KEY)
+    assert ciphers.unseal(sealed, KEY) == value
+    assert ciphers.unseal(sealed, "another key") is None
+    assert ciphers.unseal(encrypt(value, KEY), KEY) == value
+    assert ciphers.seal(value, KEY)[:24] != sealed[:24]
+
+
+def test_what_is_no_encrypted_value_is_not_unsealed():
+    assert ciphers.unseal("sk-plain", KEY) is None

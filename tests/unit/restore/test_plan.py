@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta import secrets as letta_secrets
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.plan import make_plan
 
 HEAD = "1c28e167b74f"
@@ -24,7 +25,12 @@ TARGET = {
     "extensions": {"vector": {"version": "0.8.6", "trusted": True}}, "free_bytes": 100 * GIB,
     "live": {"oid": 1, "owner": "letta", "fenced": False, "size_bytes": GIB, "schema": "letta", "revisions": [HEAD], "may_rename": True},
 }  # fmt: skip
-OPTIONS = {"host": "db1", "database": "letta", "mode": "swap", "service_manager": "command", "stops": ["letta1"], "undo": "the undo line"}
+OPTIONS = {"host": "db1", "database": "letta", "mode": "swap", "service_manager": "command", "stops": ["letta1"], "undo": "the undo line",
+           "runs": {"version": None, "image": None, "running": {}}}  # fmt: skip
+
+
+def runs(version):
+    return {"version": version, "image": None, "running": {}}
 
 
 def changed(data, path, value):
@@ -78,13 +84,22 @@ def test_a_plan_in_place_says_that_live_is_dropped_after_a_safety_dump():
      ([], "empty alembic_version"), (None, "no alembic_version table")],
 )  # fmt: skip
 def test_a_set_of_another_schema_is_refused_with_what_it_is(revisions, said):
-    error = refusal(changed(MANIFEST, "letta.alembic_revisions", revisions), options=dict(OPTIONS, letta_version="0.16.8"))
+    error = refusal(changed(MANIFEST, "letta.alembic_revisions", revisions), options=dict(OPTIONS, runs=runs("0.16.8")))
     assert error.failure_class == "schema"
     assert said in error.message
 
 
+def test_a_schema_whose_migrations_are_not_declared_is_refused_and_a_loss_of_passages_named():
+    for release, told in (("0.6.4", True), ("0.8.15", False)):
+        error = refusal(changed(MANIFEST, "letta.alembic_revisions", [head_of(release)]), options=dict(OPTIONS, runs=runs("0.16.8")))
+        assert error.failure_class == "schema"
+        assert "not declared here" in error.message
+        assert ("every memory of every agent would be lost" in error.message) == told
+        assert ("its passages saved first" in error.next_step) == told
+
+
 def test_a_set_newer_than_the_release_that_will_run_is_refused():
-    error = refusal(options=dict(OPTIONS, letta_version="0.11.7"))
+    error = refusal(options=dict(OPTIONS, runs=runs("0.11.7")))
     assert error.failure_class == "schema"
     assert "newer" in error.message
 
@@ -92,10 +107,6 @@ def test_a_set_newer_than_the_release_that_will_run_is_refused():
 def test_without_a_version_the_live_revision_decides():
     error = refusal(target=changed(TARGET, "live.revisions", ["ddb69be34a72"]))
     assert (error.failure_class, error.details["schema"]["to_revision"]) == ("schema", "ddb69be34a72")
-
-
-def test_an_unknown_release_is_refused_as_usage():
-    assert refusal(options=dict(OPTIONS, letta_version="9.9.9")).failure_class == "usage"
 
 
 def test_another_encryption_key_is_refused_without_showing_it():

@@ -5,7 +5,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, runs, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, recovery, runs, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 from tests.integration.restore_kit import content
 
@@ -65,3 +65,27 @@ def test_a_live_database_with_braces_and_quotes_is_told_apart_from_its_side_data
     endings.finish(world.admin, world.root, journal, ("verify",))
     assert content(world.fingerprint())["tables"] == old["tables"]
     assert world.leftovers(world.kept_names()) == []
+
+
+@pytest.mark.parametrize(
+    ("migrations", "rekey", "steps", "expected"),
+    [
+        (21, {}, {"migrate.run": "done"}, True),
+        (21, {}, {"migrate.run": "begun"}, False),
+        (21, {"kdf": "x"}, {"migrate.run": "done"}, False),
+        (21, {"kdf": "x"}, {"migrate.run": "done", "migrate.rekey": "done"}, True),
+        (0, {"kdf": "x"}, {}, False),
+        (0, {}, {}, False),
+    ],
+)
+def test_phase_migrate_is_done_when_all_it_had_to_do_is_done(migrations, rekey, steps, expected):
+    journal = Journal("", {"plan": {"schema": {"migrations": migrations}, "rekey": rekey}})
+    journal.data["steps"] = [{"name": name, "state": state} for name, state in steps.items()]
+    assert recovery.brought_forward(journal) is expected
+
+
+def test_what_the_last_proven_change_left_is_what_counts():
+    steps = [{"name": name, "state": "done", "tables": [name]} for name in ("stage.prove", "migrate.run", "migrate.rekey")]
+    assert recovery.last_proof(steps)["tables"] == ["migrate.rekey"]
+    assert recovery.last_proof([*steps[:2], dict(steps[2], state="begun")])["tables"] == ["migrate.run"]
+    assert recovery.last_proof([]) == {}

@@ -171,7 +171,10 @@ def checksum_files(set_dir, progress=SILENT, jobs=2):
 
 
 def hash_file(set_dir, path, seal_it=False):
-    """Return the entry of one file: path, size, sha256, and crc32 per block where it has several; ``seal_it`` makes it private and durable."""
+    """Return the entry of one file: path, size, sha256, and crc32 of each block when it has several.
+
+    :param seal_it: make it private (0600) and flush it to disk.
+    """
     whole, blocks, size = hashlib.sha256(), [], 0
     fd = os.open(os.path.join(set_dir, path), os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(fd, "rb", buffering=0) as stream:

@@ -46,18 +46,24 @@ _SEARCH_PATH = "SELECT pg_catalog.set_config('search_path', '', false);"
 _STRING = re.compile(r"\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'", re.DOTALL)
 _CALL = re.compile(r"(?:\b(TABLE|REFERENCES)\s+)?(%s(?:\s*\.\s*%s)*)\s*\(" % (_ID, _ID))
 _HARMLESS = frozenset(
-    # words of SQL before a parenthesis
-    "check key unique in values any all and or not where with include as array distinct identity default using on then else when case enum"
-    # types
-    " varying character varchar char numeric decimal vector halfvec sparsevec bit timestamp time interval float"
-    # access methods of indexes, and their operator classes' parameters
-    " btree hash gin gist brin spgist hnsw ivfflat"
-    # pure functions, and the sequence's own
-    " now clock_timestamp statement_timestamp transaction_timestamp timezone date_trunc gen_random_uuid uuid_generate_v4 uuidv7 nextval"
-    " setval coalesce nullif greatest least lower upper length char_length octet_length btrim ltrim rtrim trim replace md5 abs"
-    " json_build_object jsonb_build_object json_build_array jsonb_build_array json_array_length jsonb_array_length json_typeof"
-    " jsonb_typeof array_length cardinality to_tsvector vector_dims pg_restore_relation_stats pg_restore_attribute_stats".split()
-)
+    (
+        # words of SQL before a parenthesis
+        "check", "key", "unique", "in", "values", "any", "all", "and", "or", "not", "where", "with", "include", "as", "array",
+        "distinct", "identity", "default", "using", "on", "then", "else", "when", "case", "enum",
+        # types
+        "varying", "character", "varchar", "char", "numeric", "decimal", "vector", "halfvec", "sparsevec", "bit", "timestamp",
+        "time", "interval", "float",
+        # access methods of indexes
+        "btree", "hash", "gin", "gist", "brin", "spgist", "hnsw", "ivfflat",
+        # pure functions, and the sequence's own
+        "now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timezone", "date_trunc", "gen_random_uuid",
+        "uuid_generate_v4", "uuidv7", "nextval", "setval", "coalesce", "nullif", "greatest", "least", "lower", "upper",
+        "length", "char_length", "octet_length", "btrim", "ltrim", "rtrim", "trim", "replace", "md5", "abs",
+        "json_build_object", "jsonb_build_object", "json_build_array", "jsonb_build_array", "json_array_length",
+        "jsonb_array_length", "json_typeof", "jsonb_typeof", "array_length", "cardinality", "to_tsvector", "vector_dims",
+        "pg_restore_relation_stats", "pg_restore_attribute_stats",
+    )
+)  # fmt: skip
 
 
 def refused(archive):

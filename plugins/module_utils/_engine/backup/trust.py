@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SCRATCH = "/var/tmp"
+SCRATCH = "/var/tmp"  # noqa: S108 (outlives a restart; what is made in it is private and has a random name)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _members(path, most_bytes):
     names, count, at, left = _Names(), 0, -1, most_bytes
     with _opened(path, most_bytes + _overhead(most_bytes)) as stream, tarfile.TarFile(fileobj=stream, mode="r") as tar:
         for member in tar:
-            tar.members = []  # else the list grows with the archive
+            tar.members = []  # type: ignore[attr-defined]  # else the list grows with the archive
             count += 1
             if count > MAX_MEMBERS or member.offset <= at or member.size < 0:
                 raise ValueError("it has too many members, or one that points back")

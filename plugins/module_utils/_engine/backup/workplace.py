@@ -38,9 +38,8 @@ def private_folder(base, needed=0, what="reading an encrypted set"):
             )
         folder = tempfile.mkdtemp(prefix=PREFIX, dir=base)
     except OSError as exc:
-        raise RecoveryError(
-            "preflight", "%s cannot hold plain copies (%s)" % (base, exc.strerror), next_step="point letta_scratch_dir at a folder of this host"
-        ) from None
+        text = "%s cannot hold plain copies (%s)" % (base, exc.strerror)
+        raise RecoveryError("preflight", text, next_step="point letta_scratch_dir at a folder of this host") from None
     with sigterm_unwinds():
         holder = None
         try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The letta_ops.recovery founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Letta encrypts, and how: enough to tell whether a value opens under a key, never to show what is in it.
+"""What Letta encrypts, and how: enough to tell whether a value opens under a key, and to bring it under another.
 
 Read from ``letta/helpers/crypto_utils.py``, ``letta/schemas/secret.py`` and the ORM classes of Letta 0.16.8. A value is the standard
 base64 of salt (16) | iv (12) | ciphertext | tag (16): AES-256-GCM under PBKDF2-HMAC-SHA256 of ``LETTA_ENCRYPTION_KEY`` as text,
@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import sys
 
 from ..errors import RecoveryError
@@ -71,7 +72,28 @@ def classify(value, key):
         return PLAIN
     if not key:
         return UNCHECKED
-    return UNDER_KEY if _opens(sealed, key) else OTHER_KEY
+    return UNDER_KEY if _open(sealed, key) is not None else OTHER_KEY
+
+
+def seal(text, key):
+    """Return a secret as Letta's encryption writes it: under a salt and an iv of its own.
+
+    :param text: the plain value. :param key: ``LETTA_ENCRYPTION_KEY`` as text, not empty.
+    :raises RecoveryError: ``preflight`` without the package ``cryptography``.
+    """
+    aead, _invalid = _library()
+    salt, nonce = os.urandom(SALT_BYTES), os.urandom(IV_BYTES)
+    return base64.b64encode(salt + nonce + aead(_derive(key, salt)).encrypt(nonce, text.encode("utf-8"), None)).decode("ascii")
+
+
+def unseal(value, key):
+    """Return the plain text of an encrypted value; None when it does not open under the key, or is no encrypted value.
+
+    :raises RecoveryError: ``preflight`` without the package ``cryptography``.
+    """
+    sealed = _sealed(value)
+    data = _open(sealed, key) if sealed is not None else None
+    return None if data is None else data.decode("utf-8")
 
 
 def _sealed(value):
@@ -86,15 +108,18 @@ def _sealed(value):
     return data if len(data) >= SHORTEST and base64.b64encode(data).decode() == value else None
 
 
-def _opens(sealed, key):
+def _open(sealed, key):
+    """Return what is in an encrypted value, None when it is not authentic under the key."""
     aead, invalid = _library()
     salt, nonce, rest = sealed[:SALT_BYTES], sealed[SALT_BYTES : SALT_BYTES + IV_BYTES], sealed[SALT_BYTES + IV_BYTES :]
-    derived = hashlib.pbkdf2_hmac("sha256", key.encode("utf-8"), salt, ITERATIONS, KEY_BYTES)
     try:
-        aead(derived).decrypt(nonce, rest, None)
+        return aead(_derive(key, salt)).decrypt(nonce, rest, None)
     except invalid:
-        return False
-    return True
+        return None
+
+
+def _derive(key, salt):
+    return hashlib.pbkdf2_hmac("sha256", key.encode("utf-8"), salt, ITERATIONS, KEY_BYTES)
 
 
 def _library():

@@ -42,18 +42,19 @@ class ColumnDigests:
     columns: dict = field(default_factory=dict)
 
 
-def digest_columns(server, identities=None, jobs=2, progress=None):
+def digest_columns(server, identities=None, jobs=2, progress=None, only=None):
     """Digest every column of every user table of the server's default database.
 
     :param identities: ``{"schema.table": (column, …)}``: identities to use, so that two states of a database compare; a table
         that lacks one of the columns gets its own identity.
     :param jobs: connections to use. Nobody else may write meanwhile: there is no common snapshot.
+    :param only: names ``schema.table`` to look at; None for all.
     :returns: ``{"schema.table": ColumnDigests}``.
     :raises RecoveryError: ``preflight`` when a table cannot be read.
     """
     progress = progress or Progress(None)
     with closing(_begin(server)) as conn, conn.cursor() as cursor:
-        work = _statements(cursor, identities or {})
+        work = [item for item in _statements(cursor, identities or {}) if only is None or item["label"] in only]
     total = sum(item["size"] for item in work)
     progress.start("account", total, "bytes")
     done = [0]

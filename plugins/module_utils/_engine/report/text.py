@@ -41,7 +41,8 @@ def plan_lines(plan, now=None):
     """
     plan = clean_dict(plan)
     lines = labelled("PLAN", _headline(plan, now or datetime.now(timezone.utc)))
-    body = [_loss(plan), _schema(clean_dict(plan.get("schema"))), _secrets(clean_dict(plan.get("secrets"))), _means(plan)]
+    parts = ((_schema, "schema"), (_runs, "runs"), (_secrets, "secrets"))
+    body = [_loss(plan), *(tell(clean_dict(plan.get(name))) for tell, name in parts), _means(plan)]
     if plan.get("why"):
         body.insert(0, clean_text(plan["why"], 1000))
     for text in body:
@@ -104,6 +105,20 @@ def _schema(schema):
     begin, end = side("from"), side("to")
     text = "schema %s" % begin if begin == end else "schema %s -> %s" % (begin, end)
     return text + (": " + verdict if verdict else "")
+
+
+def _runs(runs):
+    """Which Letta will run afterwards: the image by digest or the package by version, and what is known to run now."""
+    version, image = clean_text(runs.get("version"), SHORT), clean_text(runs.get("image"), 200)
+    told = sorted((clean_text(name, SHORT), clean_text(found, SHORT)) for name, found in clean_dict(runs.get("running")).items())
+    if not version and not image:
+        return ""
+    text = "will run Letta %s" % version if version else "will run"
+    text += " from image %s" % image if image else " (package letta==%s)" % version
+    same = [name for name, found in told if found == version]
+    silent = [name for name, found in told if not found]
+    text += "; %s now" % ("%s runs it" % names(same) if len(same) == 1 else "%s run it" % names(same)) if same else ""
+    return text + ("; %s did not answer" % names(silent) if silent else "")
 
 
 def _secrets(secrets):

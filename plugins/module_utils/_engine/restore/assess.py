@@ -12,9 +12,10 @@ from ..backup import manifest as manifests
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..letta import ciphers, releases
+from ..letta import secrets as letta_secrets
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive
 from . import journal as journals
-from . import keycheck, recovery, stage
+from . import keycheck, recovery, release, stage
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -95,11 +96,16 @@ def _is_unchanged(context, manifest):
     last = done[-1]
     if last["set_id"] != manifest["id"] or (last.get("side") or {}).get("oid") != live["oid"]:
         return False
+    if not _same_new_key(context.options.new_encryption_key, last["plan"].get("rekey")):
+        return False
     # After a migration the content to find is what the accounting of its rows ended with.
-    migrated = next((step for step in last["steps"] if step["name"] == recovery.MIGRATE_STEP), {})
-    saved = dict(manifest, **migrated.get("content", {}))
+    saved = dict(manifest, **recovery.last_proof(last["steps"]).get("content", {}))
     tables, findings = prove_database(context.server.database(context.options.database), saved)
     return all(row["digest"] == "equal" for row in tables) and not any(item.status == FAIL for item in findings)
+
+
+def _same_new_key(key, known):
+    return letta_secrets.matches(key, known) if key and known else not key and not known
 
 
 def _succeeded(context):
@@ -116,13 +122,15 @@ def plan_restore(context, info, manifest, rejected):
     options, live, window = context.options, context.target["live"], None
     if live and not live["fenced"]:
         window = loss_window(context.server, options.database, live["schema"], manifest["taken_at"])
+    runs, doubts = release.settle(options.letta_version, options.image, options.running)
     facts = {
         "run_id": context.run_id,
         "host": options.host,
         "database": options.database,
         "mode": options.mode,
-        "letta_version": options.letta_version,
+        "runs": runs,
         "encryption_key": options.encryption_key,
+        "rekey": letta_secrets.fingerprint(options.new_encryption_key) if options.new_encryption_key else None,
         "migrates": options.check_heads is not None,
         "keep_previous_seconds": options.keep_previous_seconds,
         "stops": list(options.stops),
@@ -138,18 +146,29 @@ def plan_restore(context, info, manifest, rejected):
         sealed.check_pair(options.seal, options.trust)  # the safety set must come back without anybody looking for a key
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
         options.check_heads(plan["schema"]["to_revision"])
-    plan["secrets"], doubts = _try_key(context, manifest)
+    if plan["kind"] != "unchanged":  # else the run that made it has tried the key
+        plan["secrets"], of_key = _try_key(context, manifest)
+        doubts += of_key
+        _check_rekey(options, info.id, plan["secrets"])
     plan["tools"] = {"pg_restore": context.tools.version_text, "bin_dir": context.tools.bin_dir, "floor": context.tools.below_floor()}
-    plan["warnings"] += doubts + context.warnings + below_floor(context.tools)
+    plan["warnings"] += doubts + context.warnings + _below_floor(context.tools)
     return plan
 
 
-def below_floor(tools):
-    """Return the warning on tools older than the fixes of CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408, in a list; empty when they are not."""
+def _below_floor(tools):
     if not tools.below_floor():
         return []
     text = "pg_restore %s is older than %s, which closes CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: update PostgreSQL's client tools"
     return [text % (tools.version_text, tools.below_floor())]
+
+
+def _check_rekey(options, set_id, secrets):
+    if options.new_encryption_key and secrets["verdict"] == keycheck.UNPROVEN:
+        raise RecoveryError(
+            "key_mismatch",
+            "letta_encryption_new_key is given, but not the key that %d secrets of %s are under" % (secrets["total"]["unchecked"], set_id),
+            next_step="give both: letta_encryption_key of the time of the backup, letta_encryption_new_key of the servers that will run",
+        )
 
 
 def _try_key(context, manifest):

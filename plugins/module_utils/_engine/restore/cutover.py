@@ -8,6 +8,7 @@ import time
 from contextlib import closing, contextmanager
 
 from ..errors import RecoveryError
+from ..letta import releases
 from ..postgres import sidedb, swap
 from ..postgres.connection import connect, psycopg2, sql
 
@@ -158,6 +159,26 @@ def unfence_by_oid(server, oid):
         return None
     swap.unfence(server, row[0])
     return row[0]
+
+
+def check_revision(server, journal):
+    """Refuse servers that brought the live database to another revision than planned when they started.
+
+    :raises RecoveryError: ``verify_failed``; ``details.stop_servers`` says that nothing must be started on the old database either.
+    """
+    database, planned = journal.data["names"]["live"], journal.data["plan"]["schema"]["to_revision"]
+    with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
+        table = sql.Identifier(journal.data["facts"]["schema"], "alembic_version")
+        cursor.execute(sql.SQL("SELECT version_num FROM {}").format(table))
+        found = sorted(row[0] for row in cursor.fetchall())
+    if found != [planned]:
+        raise RecoveryError(
+            "verify_failed",
+            "Letta's servers are of another release than planned: after their start the schema of %s is at %s instead of %s"
+            % (database, ", ".join(releases.describe(item) for item in found) or "no revision", releases.describe(planned)),
+            next_step="install the release of the plan (package by version, image by digest) on every server, then run the restore again",
+            details={"stop_servers": True, "revisions": found, "planned": planned},
+        )
 
 
 def read_back(server, database, manifest, expected_oid, schema, revision):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from .journal import new_run_id, utc_now
 from .phases import PHASES
-from .recovery import MIGRATE_STEP
+from .recovery import MIGRATE_STEP, PROVE_STEP, REKEY_STEP, last_proof
 
 
 def of_plan(begun, playbook):
@@ -32,14 +32,14 @@ def of_run(journal, ending, playbook, failure=None):
     begun = dict(data["facts"], plan=data["plan"], run_id=data["run_id"])
     # A prepared run did all it was asked to; the report's words know no fifth status.
     facts = _frame(begun, playbook, "succeeded" if ending["status"] == "prepared" else ending["status"])
-    proof, migrated = (journal.entry(step) or {} for step in ("stage.prove", MIGRATE_STEP))
+    proof, migrated, rekeyed = (journal.entry(step) or {} for step in (PROVE_STEP, MIGRATE_STEP, REKEY_STEP))
     facts.update(
         started_at=data["created_at"],
         finished_at=data.get("finished_at") or utc_now(),
         phases=_in_order(ending.get("phases") or data.get("phases", [])),
         downtime_seconds=ending.get("downtime_seconds"),
-        tables=migrated.get("tables") or proof.get("tables", []),
-        checks=list(proof.get("findings", [])) + list(migrated.get("findings", [])) + _checks(data.get("phases", [])),
+        tables=last_proof(data["steps"]).get("tables", []),
+        checks=[check for step in (proof, migrated, rekeyed) for check in step.get("findings", [])] + _checks(data.get("phases", [])),
         undo=ending.get("undo") or {},
         warnings=list(data["plan"].get("warnings", [])) + list(proof.get("warnings", [])),
         dropped=ending.get("dropped", []),

@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
-from ..letta import ciphers, releases
+from ..letta import releases
 from ..letta.row_changes import moved_between
 from ..letta.traps import DELETE, REFUSE, traps_between
 from ..postgres import catalog, load
 from ..postgres.columns import digest_columns
 from ..postgres.connection import connect, sql
-from ..postgres.digest import digest_database
 from ..progress import Progress
+from . import sealing
 from .accounting import account
+from .prove import content_of
 from .recovery import MIGRATE_STEP
 
 
@@ -27,7 +28,7 @@ class MigrateOptions:
     """What to migrate, and how.
 
     :param database: the side database; :param schema: where Letta's tables are in it.
-    :param target: revision to reach; :param has_key: whether the migrations get an encryption key.
+    :param target: revision to reach; :param key: Letta's encryption key, or empty.
     :param upgrade: function ``(progress, number of migrations)`` that runs the release's own migrations up to ``target``.
     """
 
@@ -35,7 +36,7 @@ class MigrateOptions:
     schema: str
     target: str
     upgrade: object
-    has_key: bool = False
+    key: str = field(default="", repr=False)
     jobs: int = 2
 
 
@@ -55,7 +56,7 @@ def migrate(server, options, journal, progress=None):
     with journal.step(MIGRATE_STEP, from_revision=revision, to_revision=options.target) as facts:
         before = digest_columns(side, jobs=options.jobs, progress=progress)
         findings, treated = _disarm(side, options, between)
-        cured = digest_columns(side, jobs=options.jobs) if treated else before
+        cured = dict(before, **digest_columns(side, jobs=options.jobs, only=_tables_of(treated, options.schema))) if treated else before
         seconds["look"] = round(time.monotonic() - began, 3)
         options.upgrade(progress, len(between))
         _check_arrival(side, options)
@@ -63,14 +64,14 @@ def migrate(server, options, journal, progress=None):
         identities = {name: item.identity for name, item in before.items()}
         after = digest_columns(side, _moved(identities, between), options.jobs, progress)
         rows, accounted = account(cured, after, between)
-        findings += accounted + _left_plain(side, options)
         _tell_the_cured(rows, before, cured, treated)
-        load.analyze(server, options.database)
-        seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
         bad = [item for item in accounted if item.status == FAIL]
         if bad:
             raise _unexplained(options.database, rows, bad)
-        facts.update(tables=rows, findings=[item.as_dict() for item in findings], seconds=seconds, **_fingerprint(side, options.jobs))
+        findings += accounted + _seal_left_plain(side, options, rows, after)
+        load.analyze(server, options.database)
+        seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
+        facts.update(tables=rows, findings=[item.as_dict() for item in findings], seconds=seconds, content=content_of(side, options.jobs))
     return {
         "changed": True,
         "from_revision": revision,
@@ -131,11 +132,11 @@ def _check_arrival(side, options):
 def _disarm(side, options, between):
     """Find the traps that these migrations would spring; treat the ones that have a safe treatment, refuse the others.
 
-    :returns: (findings, those of them whose rows were removed).
+    :returns: (findings, [(finding, trap)] of those whose rows were removed).
     """
     findings, treated = [], []
     with closing(connect(side, autocommit=False)) as conn, conn.cursor() as cursor:
-        for trap in traps_between(between, options.has_key):
+        for trap in traps_between(between, bool(options.key)):
             if not all(_has_column(cursor, options.schema, table, name) for table, names in trap.needs.items() for name in names):
                 continue
             place = sql.Identifier(options.schema)
@@ -156,29 +157,35 @@ def _disarm(side, options, between):
             findings.append(Finding(trap.id, WARN, detail, len(offenders), offenders))
             if trap.treatment == DELETE:
                 cursor.execute(sql.SQL(trap.cure).format(s=place))
-                treated.append(findings[-1])
+                treated.append((findings[-1], trap))
         conn.commit()
     return findings, treated
 
 
-def _left_plain(side, options):
-    """Count secrets that the migrations should have encrypted and did not: some revisions skip columns, some every second batch of rows."""
-    found = {}
-    with closing(connect(side)) as conn, conn.cursor() as cursor:
-        for table, pairs in ciphers.COLUMNS.items():
-            for encrypted, plain in pairs.items():
-                if not plain or not all(_has_column(cursor, options.schema, table, name) for name in (encrypted, plain)):
-                    continue
-                statement = "SELECT count(*) FROM {}.{} WHERE coalesce({}::text, '') <> '' AND {} IS NULL"
-                names = (options.schema, table, plain, encrypted)
-                cursor.execute(sql.SQL(statement).format(*(sql.Identifier(name) for name in names)))
-                count = cursor.fetchone()[0]
-                found.update({"%s.%s" % (table, encrypted): count} if count else {})
-    if not found:
+def _seal_left_plain(side, options, rows, after):
+    """Encrypt the secrets that the migrations should have encrypted and did not, and prove that nothing else was touched.
+
+    Some revisions skip columns, some every second batch of rows; the release then reads the encrypted column and finds nothing.
+    """
+    left = sealing.count_plain(side, options.schema)
+    if not left:
         return [Finding("migrate.plain_secrets", PASS, "no secret was left in plain text")]
-    text = "the migrations left %d secrets in plain text: %s; the release reads the encrypted column: set these values again"
-    detail = text % (sum(found.values()), ", ".join("%s %d" % item for item in sorted(found.items())))
-    return [Finding("migrate.plain_secrets", WARN, detail, sum(found.values()), sorted(found))]
+    names = ", ".join("%s %d" % item for item in sorted(left.items()))
+    if not options.key:
+        text = "the migrations left %d secrets in plain text: %s; without letta_encryption_key they stay so, and Letta does not read them"
+        return [Finding("migrate.plain_secrets", WARN, text % (sum(left.values()), names), sum(left.values()), sorted(left))]
+    sealed = sealing.seal_plain(side, options.schema, options.key)
+    bad = sealing.tell_sealed(rows, after, side, sealed, "left in plain text by the migrations, encrypted now", options.jobs)
+    if sealed != left or bad:
+        detail = "secrets were left in plain text (%s), and encrypting them did not end as it should" % names
+        finding = Finding("migrate.plain_secrets", FAIL, detail, len(bad), bad)
+        raise _unexplained(options.database, rows, [finding])
+    detail = "the migrations left %d secrets in plain text; encrypted now: %s" % (sum(sealed.values()), names)
+    return [Finding("migrate.plain_secrets", PASS, detail)]
+
+
+def _tables_of(treated, schema):
+    return ["%s.%s" % (schema, table) for _finding, trap in treated for table in trap.needs]
 
 
 def _has_column(cursor, schema, table, column):
@@ -200,18 +207,12 @@ def _moved(identities, between):
 
 def _tell_the_cured(rows, before, cured, treated):
     """Give the report's rows the counts of before the treatment, with the reason."""
-    reasons = "; ".join(item.detail for item in treated)
+    reasons = "; ".join(finding.detail for finding, _trap in treated)
     for name, item in before.items():
         if cured[name].rows != item.rows:
             row = next(row for row in rows if row["was"] == name)
             row.update(rows_expected=item.rows, explanation="%s; %s" % (reasons, row["explanation"]))
             row["digest"] = "differs" if row["digest"] == "differs" else "explained"
-
-
-def _fingerprint(side, jobs):
-    """Return the content as it is now, in the words of a manifest, so that a later run can tell that nothing changed since."""
-    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in digest_database(side, jobs=jobs).items()}
-    return {"content": {"tables": tables, "sequences": catalog.sequences(side)}}
 
 
 def _unexplained(database, rows, bad):

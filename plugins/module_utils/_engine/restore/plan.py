@@ -18,7 +18,8 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
     """Decide what a restore would do, or refuse with the reason.
 
     :param manifest: of the chosen set. :param target: of :func:`restore.target.inspect_target`.
-    :param options: host, database, mode (``swap``|``in_place``), letta_version, encryption_key, keep_previous_seconds,
+    :param options: host, database, mode (``swap``|``in_place``), runs (of :func:`restore.release.settle`), encryption_key,
+        keep_previous_seconds,
         stops [names], service_manager, run_id, verified_at, why, rejected.
     :param window: of :func:`restore.target.loss_window`; :param history: seconds per phase of earlier runs.
     :param unchanged: True when live was proven equal to the set already.
@@ -55,6 +56,8 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
         "undo": _undo(kind, options),
         "rows": sum(table["rows"] for table in manifest["tables"].values()),
         "tables": len(manifest["tables"]),
+        "rekey": options.get("rekey"),
+        "runs": options["runs"],
         "warnings": [],
     }
     plan["steps"] = _steps(plan, expected)
@@ -86,11 +89,9 @@ def _check_key(manifest, options):
 def _schema_verdict(manifest, target, options):
     revisions = manifest["letta"]["alembic_revisions"]
     live = target["live"]
-    version = options.get("letta_version")
+    version = options["runs"]["version"]
     if version:
         wanted = releases.head_of(version)
-        if wanted is None:
-            raise RecoveryError("usage", "Letta %s is not a release this collection knows" % version, next_step="check letta_version")
     else:
         wanted = live["revisions"][0] if live and len(live["revisions"]) == 1 else (revisions[0] if revisions else None)
     comparison = releases.compare(revisions, wanted)
@@ -131,8 +132,8 @@ def _schema_error(set_id, schema):
     texts = {
         "older": "is older than the release that will run: %d migrations lie between %s and %s, and there is no command to run them"
         % (schema["migrations"], schema["from_revision"], schema["to_revision"]),
-        "too_old": "is at %s; what migrations before %s do to rows is not declared here, so they could not be proven"
-        % (schema["from_revision"], releases.describe(DECLARED_SINCE)),
+        "too_old": "is at %s; what migrations before %s do to rows is not declared here, so they could not be proven%s"
+        % (schema["from_revision"], releases.describe(DECLARED_SINCE), _worst_loss(schema)),
         "newer": "is newer (%s) than the release that will run (%s); a schema is never taken back"
         % (schema["from_revision"], schema["to_revision"]),
         "unknown": "has the Alembic revision %s, which no Letta release up to 0.16.8 has" % schema["from_revision"],
@@ -144,7 +145,8 @@ def _schema_error(set_id, schema):
     steps = {
         "older": "set letta_alembic_command to Alembic of release %s, or restore it with -e letta_version=%s"
         % ((schema["to_release"] or "").split("–")[-1], release),
-        "too_old": "restore it with -e letta_version=%s, upgrade it to 0.8.17 by hand, take a backup of that" % release,
+        "too_old": "restore it with -e letta_version=%s, then upgrade that server step by step to 0.8.17%s and take a backup of it"
+        % (release, ", its passages saved first" if _worst_loss(schema) else ""),
         "newer": "-e letta_version=%s and install that release, or choose another set" % release,
     }
     return RecoveryError(
@@ -153,6 +155,12 @@ def _schema_error(set_id, schema):
         next_step=steps.get(schema["verdict"], "choose another set: ansible-playbook playbooks/catalog.yml"),
         details={"schema": schema},
     )
+
+
+def _worst_loss(schema):
+    """Name what migrations of very old schemas destroy, for whoever thinks of running them by hand."""
+    drops = next((item for item in schema.get("hazards", ()) if item["revision"] == "54dec07619c4"), None)
+    return "; and migration 54dec07619c4 (%(release)s) %(hazard)s: every memory of every agent would be lost" % drops if drops else ""
 
 
 def _check_server(manifest, target):
@@ -244,7 +252,7 @@ def _steps(plan, expected):
     cut = "rename %s away and the side database in, in one transaction" % plan["database"]
     details = {
         "stage": side,
-        "migrate": _migration_text(plan["schema"]),
+        "migrate": _migration_text(plan["schema"], plan["rekey"]),
         "validate": "integrity, ids, references, sequences, vectors",
         "reconcile": "count work that was running; nothing is changed",
         "cutover": cut if plan["kind"] == "replace" else "rename the side database to %s" % plan["database"],
@@ -256,11 +264,13 @@ def _steps(plan, expected):
     return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
 
 
-def _migration_text(schema):
+def _migration_text(schema, rekey):
+    under = "every secret is brought under letta_encryption_new_key"
     if not schema["migrations"]:
-        return "nothing to do: same schema revision"
+        return under if rekey else "nothing to do: same schema revision"
     text = "%d migrations from %s to %s on the side database, %d change data; every changed row is accounted for"
-    return text % (schema["migrations"], schema["from_revision"], schema["to_revision"], schema["changes_data"])
+    text %= (schema["migrations"], schema["from_revision"], schema["to_revision"], schema["changes_data"])
+    return "%s; %s" % (text, under) if rekey else text
 
 
 def _warnings(plan, manifest, store_hosts):

@@ -25,6 +25,15 @@ _OBJECTS = {
 }
 
 
+def content_of(server, jobs=2):
+    """Return the content of a database as it is now, in the words of a manifest: ``{"tables": {…}, "sequences": {…}}``.
+
+    A later run compares with it, to tell that nothing changed since.
+    """
+    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in digest_database(server, jobs=jobs).items()}
+    return {"tables": tables, "sequences": catalog.sequences(server)}
+
+
 def compare_tables(expected, found):
     """Compare the manifest's tables with what a database holds.
 

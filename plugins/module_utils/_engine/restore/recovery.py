@@ -16,8 +16,8 @@ from . import cutover
 from . import journal as journals
 
 SWAPPED, STAGED, CLEAN = "swapped", "staged", "clean"
-MIGRATE_STEP = "migrate.run"
-STAGE_STEPS = ("stage.create", "stage.load", "stage.prove", MIGRATE_STEP)
+PROVE_STEP, MIGRATE_STEP, REKEY_STEP = "stage.prove", "migrate.run", "migrate.rekey"
+STAGE_STEPS = ("stage.create", "stage.load", PROVE_STEP, MIGRATE_STEP, REKEY_STEP)
 CUTOVER_STEPS = ("cutover.drain", "cutover.fence", "cutover.exchange")
 WORKER_GRACE_SECONDS = 15
 
@@ -34,9 +34,25 @@ def assess_run(server, journal):
     if side.get("oid") and live == side["oid"]:
         return SWAPPED
     # A migration that was cut short may have committed midway: only a fresh side database is one whose content is known.
-    if side.get("oid") and waiting == side["oid"] and journal.state("stage.prove") == "done" and journal.state(MIGRATE_STEP) != "begun":
-        return STAGED
-    return CLEAN
+    known = journal.state(PROVE_STEP) == "done" and "begun" not in (journal.state(MIGRATE_STEP), journal.state(REKEY_STEP))
+    return STAGED if side.get("oid") and waiting == side["oid"] and known else CLEAN
+
+
+def last_proof(steps):
+    """Return ``tables`` (report rows) and, after a change of content, ``content`` (in a manifest's words) of the last step that proved it.
+
+    :param steps: a journal's. :returns: dict, empty when nothing was proven yet.
+    """
+    done = {item["name"]: item for item in steps if item["state"] == "done"}
+    return next((done[name] for name in (REKEY_STEP, MIGRATE_STEP, PROVE_STEP) if name in done), {})
+
+
+def brought_forward(journal):
+    """Tell whether phase migrate had something to do and did all of it."""
+    plan = journal.data["plan"]
+    wanted = [MIGRATE_STEP] if plan["schema"].get("migrations") else []
+    wanted += [REKEY_STEP] if plan.get("rekey") else []
+    return bool(wanted) and all(journal.state(step) == "done" for step in wanted)
 
 
 def recover(server, journal, keep_side=False):

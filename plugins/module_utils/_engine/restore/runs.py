@@ -35,7 +35,10 @@ class RunOptions:
     phases: tuple = ()
     mode: str = "swap"
     letta_version: str = ""
+    image: str = ""
+    running: dict = field(default_factory=dict)  # {server: release it says it runs}
     encryption_key: str = field(default="", repr=False)
+    new_encryption_key: str = field(default="", repr=False)
     keep_previous_seconds: int = 7 * 86400
     service_manager: str = "none"
     stops: tuple = ()
@@ -179,7 +182,7 @@ def _take_up(context, journal, outcome):
         lock.release(context.runs_root, context.key, context.run_id)
         lock.acquire(context.runs_root, context.key, journal.run_id, context.options.controller, "restore-full.yml")
         journal.save(status=journals.OPEN, controller=context.options.controller)
-    migrated = ("migrate",) if journal.state(recovery.MIGRATE_STEP) == "done" else ()
+    migrated = ("migrate",) if recovery.brought_forward(journal) else ()
     done = ("stage",) + migrated if outcome == recovery.STAGED else ("stage", "migrate", "validate", "reconcile", "cutover")
     why = "prepared by" if journal.data.get("prepared") else "interrupted:"
     plan = dict(journal.data["plan"], kind="resume", why="%s run %s goes on where it stopped" % (why, journal.run_id))

@@ -5,11 +5,13 @@
 
 ``/v1/health/`` alone proves little: with a wrong encryption key it stays 200 while every read
 of an agent with secrets answers 400. So a read goes with it. Bodies of good answers are never
-kept: an agent's answer holds its decrypted secrets.
+kept: an agent's answer holds its decrypted secrets. Only of the health check's answer the version is read.
 """
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import socket
 import ssl
 import urllib.error
@@ -23,6 +25,7 @@ from ..postgres.process import scrub
 HEALTH_PATH = "/v1/health/"
 READ_PATH = "/v1/agents/?limit=1"
 KEPT_BODY = 300
+_VERSION = re.compile(r"\d+\.\d+\.\d+\w*")
 # What a reverse proxy says when nobody is behind it.
 _GATEWAY_ERRORS = (502, 503, 504)
 _NO_NAME = "no such host"
@@ -43,12 +46,14 @@ class Health:
     :param health: HTTP status of ``/v1/health/``, None without an answer.
     :param read: HTTP status of the read of an agent, None when it was not asked or gave no answer.
     :param detail: one sentence for a person, without secrets.
+    :param version: the release it says it is, None when it says none.
     """
 
     ok: bool
     health: int | None
     read: int | None
     detail: str
+    version: str | None = None
 
     def as_dict(self):
         """Return it as plain data."""
@@ -84,43 +89,43 @@ class Api:
 
     def health(self, timeout=None):
         """Ask for health, then read an agent; returns :class:`Health`. Raises nothing: no answer is an answer."""
-        status, text, _server = self._get(HEALTH_PATH, timeout)
+        status, text, _server, body = self._get(HEALTH_PATH, timeout, KEPT_BODY)
         if status != 200:
             return Health(False, status, None, "%s%s: %s" % (self.url, HEALTH_PATH, text))
-        read, text, _server = self._get(READ_PATH, timeout)
+        version = _version(body)
+        read, text, _server, _body = self._get(READ_PATH, timeout)
         if read == 200:
-            return Health(True, status, read, "healthy, and agents can be read")
-        return Health(False, status, read, "health is 200, but %s%s: %s%s" % (self.url, READ_PATH, text, _hint(read, text)))
+            return Health(True, status, read, "healthy, and agents can be read", version)
+        return Health(False, status, read, "health is 200, but %s%s: %s%s" % (self.url, READ_PATH, text, _hint(read, text)), version)
 
     def answers(self):
         """Tell whether anything is still there: a server that accepts but hangs counts, a proxy with nobody behind it does not.
 
         :raises RecoveryError: ``preflight`` when the host's name cannot be resolved: silence would prove nothing.
         """
-        status, text, server = self._get(HEALTH_PATH, min(self.timeout, 3))
+        status, text, server, _body = self._get(HEALTH_PATH, min(self.timeout, 3))
         if text.startswith(_NO_NAME):
             raise RecoveryError("preflight", "%s: %s" % (self.url, text), next_step="check letta_api_url")
         if status is None:
             return not text.startswith("no connection")
         return status not in _GATEWAY_ERRORS or "uvicorn" in server.lower()
 
-    def _get(self, path, timeout=None):
-        """Return (status or None, one phrase, Server header)."""
+    def _get(self, path, timeout=None, keep=1):
+        """Return (status or None, one phrase, Server header, the first bytes of a good answer)."""
         request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})  # noqa: S310  (scheme checked)
         if self._token:
             request.add_unredirected_header("Authorization", "Bearer %s" % self._token)
         try:
             with self._opener.open(request, timeout=timeout or self.timeout) as answer:
-                answer.read(1)
-                return answer.status, "HTTP %d" % answer.status, answer.headers.get("Server", "")
+                return answer.status, "HTTP %d" % answer.status, answer.headers.get("Server", ""), answer.read(keep)
         except urllib.error.HTTPError as exc:
             with exc:
                 body = self.clean(_body(exc))
-            return exc.code, "HTTP %d %s" % (exc.code, " ".join(body.split())), exc.headers.get("Server", "")
+            return exc.code, "HTTP %d %s" % (exc.code, " ".join(body.split())), exc.headers.get("Server", ""), b""
         except urllib.error.URLError as exc:
-            return None, self.clean(_unreachable(exc.reason)), ""
+            return None, self.clean(_unreachable(exc.reason)), "", b""
         except (OSError, http.client.HTTPException) as exc:
-            return None, self.clean("connected, but no answer: %s" % (exc or type(exc).__name__)), ""
+            return None, self.clean("connected, but no answer: %s" % (exc or type(exc).__name__)), "", b""
 
 
 def _checked_url(url):
@@ -132,6 +137,14 @@ def _checked_url(url):
             next_step="letta_api_url: http://host:8283 (the token goes into letta_api_token)",
         )
     return url.rstrip("/")
+
+
+def _version(body):
+    try:
+        found = json.loads(body).get("version")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) and _VERSION.fullmatch(found) else None
 
 
 def _body(response):
