@@ -156,15 +156,21 @@ def canary():
 
 
 @pytest.mark.parametrize("kind", CRAFTED)
-def test_a_crafted_archive_is_refused_by_the_name_of_the_object_and_nothing_of_it_runs(make_world, shape_set, canary, kind):
+def test_a_statement_that_is_not_what_its_kind_says_is_refused_by_the_name_of_the_object(shape_set, tools, tmp_path, kind):
+    shutil.copytree(shape_set, tmp_path / shape_set.name)
+    craft(tmp_path / shape_set.name, *CRAFTED[kind])
+    (found,) = screening.refused(open_archive(tmp_path / shape_set.name / "database", tools))
+    assert ("letta.idx_messages_step_id" if kind == "an index over a function" else "letta.block") in found[1]
+
+
+def test_a_restore_of_a_crafted_archive_ends_when_it_begins_and_nothing_of_it_runs(make_world, shape_set, canary):
     world = make_world()
     world.copy_set(shape_set)
-    old, new = CRAFTED[kind]
+    old, new = CRAFTED["a second statement on its own line"]
     craft(os.path.join(world.root, shape_set.name), old, new.replace("{canary}", str(canary)))
-    with pytest.raises(RecoveryError) as caught:
+    with pytest.raises(RecoveryError, match=r"TABLE letta\.block \(") as caught:
         runs.begin(world.admin, world.run_options(backup_id=shape_set.name))
     assert caught.value.failure_class == "backup_corrupt"
-    assert ("letta.idx_messages_step_id" if kind == "an index over a function" else "letta.block") in caught.value.message
     assert "live database untouched" in caught.value.now
     assert not canary.exists()
     assert world.leftovers() == []

@@ -18,8 +18,9 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import tools as pg_tools
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import runs
-from tests.integration.restore_kit import PASSWORD, World
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import in_place, runs
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import NoJournal
+from tests.integration.restore_kit import PASSWORD, World, content
 from tests.lab import ROOT
 
 OURS, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
@@ -128,6 +129,22 @@ def test_in_place_is_refused_when_its_safety_set_could_not_be_opened_again(seale
     with pytest.raises(RecoveryError, match="could not be brought back") as caught:
         runs.begin(sealed_world.admin, options)
     assert caught.value.failure_class == "key_mismatch"
+
+
+def test_an_encrypted_safety_set_brings_the_old_content_back(sealed_world, trust):
+    before = sealed_world.fingerprint()
+    safety = sealed_world.backup(kind="safety", seal=Seal(recipients=(str(OURS.to_public()),), scratch_dir=trust.scratch_dir))
+    sealed_world.sql('DROP DATABASE "%s"' % sealed_world.database, database="postgres")
+    journal, live = NoJournal(), sealed_world.database
+    names = {"live": live, "undone": live + "_undone", "previous": live + "_previous"}
+    journal.data.update(names=names, safety_set=safety["id"], facts={"owner": "letta"})
+    closed = in_place.bring_back(sealed_world.admin, sealed_world.root, journal, sealed_world.bin_dir)
+    assert closed[1] == "manual_help_needed"
+    assert "is encrypted" in closed[0]
+    told, failure_class = in_place.bring_back(sealed_world.admin, sealed_world.root, journal, sealed_world.bin_dir, trust=trust)
+    assert failure_class == "swap_rolled_back", told
+    assert content(sealed_world.fingerprint())["tables"] == content(before)["tables"]
+    assert os.listdir(trust.scratch_dir) == []
 
 
 def test_an_adopted_dump_is_signed_and_encrypted_too(sealed_set, pg, letta_shape, tmp_path):
