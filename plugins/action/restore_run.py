@@ -6,19 +6,29 @@ from __future__ import annotations
 
 import os
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.live import LiveProgress
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 
 
-class ActionModule(ActionBase):
-    """Runs the module; when the target is locked by a dead process of this machine, runs it again saying so."""
+class ActionModule(LiveProgress, ActionBase):
+    """Runs the module; when the target is locked by a dead process of this machine, runs it again saying so.
+
+    Where a set may have to be fetched first, it runs detached and its progress is shown.
+    """
 
     _requires_connection = True
+    display = Display()
+    connection_errors = (AnsibleConnectionFailure,)
+    # Choosing and fetching change nothing but the folder of fetched sets.
+    timeout_class = "preflight"
 
     def run(self, tmp=None, task_vars=None):
         """Return the module's result."""
-        result = super().run(tmp, task_vars)
+        result = ActionBase.run(self, tmp, task_vars)
         # Tasks run in forked workers: the parent is ansible-playbook itself, which lives as long as the run.
         args = dict(self._task.args, controller=processes.identity(os.getppid()))
         outcome = self._run_module(args, task_vars)
@@ -29,4 +39,7 @@ class ActionModule(ActionBase):
         return result
 
     def _run_module(self, args, task_vars):
+        if args.get("state") == "begun" and "rclone:" in str(args.get("stores")):
+            self._task.args = args
+            return LiveProgress.run(self, None, task_vars)
         return self._execute_module("letta_ops.recovery.restore_run", module_args=args, task_vars=task_vars)

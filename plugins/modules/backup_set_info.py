@@ -143,6 +143,15 @@ sets:
     path:
       description: Its folder.
       type: str
+    cluster:
+      description: PostgreSQL's own identity of the cluster it was taken from.
+      type: str
+    store:
+      description: The store it was found in, when several were searched.
+      type: str
+    at_hand:
+      description: Whether the whole set lies at C(path), or its manifest alone.
+      type: bool
     warnings:
       description: What is odd about it.
       type: list
@@ -166,7 +175,9 @@ manifest:
   returned: when O(backup_id) is given and O(details=true)
   type: dict
 verified:
-  description: Outcome per set - C(id), C(status), C(findings).
+  description:
+    - Outcome per set - C(id), C(status), C(findings).
+    - Status V(error) means that it could not be read, which says nothing about what is in it; V(fail), that it is damaged.
   returned: when O(verify) is not V(none)
   type: list
   elements: dict
@@ -197,7 +208,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     trust_argument_spec,
     trust_from_params,
 )
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, choosing
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 
 
@@ -231,7 +242,7 @@ def choose(params):
         named = [info for info in infos if info.id == params["backup_id"]]
         if named:
             return named[0], []
-    return catalogue.choose(params["backup_root"], params["backup_id"], params["max_age"], trust=trust_from_params(params))
+    return choosing.choose(params["backup_root"], params["backup_id"], params["max_age"], trust=trust_from_params(params))
 
 
 def verify_one(module, info):

@@ -44,8 +44,30 @@ options:
     type: str
     default: latest
   backup_max_age:
-    description: Never choose a set older than this (C(36h), C(2d)).
+    description: Never choose a set older than this (C(36h), C(2d)) unless it is asked for by id.
     type: str
+  backup_fallback:
+    description:
+      - Whether the next good set is taken when one cannot be used.
+      - V(latest) does so when O(backup_id=latest), V(always) also when a set was asked for by id, V(never) not at all.
+    type: str
+    choices: [latest, always, never]
+    default: latest
+  stores:
+    description:
+      - Where sets are looked for, in this order - folders of this host and C(rclone:<remote>:<path>). Nothing means O(backup_root) alone,
+        which is searched last unless it is named.
+      - A set of a remote is fetched to C(.fetched) in O(backup_root) first.
+    type: list
+    elements: str
+    default: []
+  rclone_config:
+    description: Configuration file of rclone on this host, with its credentials. Without it rclone's own default.
+    type: path
+  store_timeout:
+    description: Seconds without a single byte after which a store counts as silent. Until then it is asked again, at growing intervals.
+    type: int
+    default: 300
   mode:
     description: Beside the live database and exchanged, or in its place after a safety dump.
     type: str
@@ -151,6 +173,7 @@ options:
 extends_documentation_fragment:
   - letta_ops.recovery.login
   - letta_ops.recovery.login.trust
+  - letta_ops.recovery.login.progress
 attributes:
   check_mode:
     description: Makes the plan and writes nothing.
@@ -191,6 +214,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import (
     failure_of_result,
     login_argument_spec,
+    progress_argument_spec,
+    progress_from_params,
     run,
     server_from_params,
     trust_argument_spec,
@@ -220,6 +245,10 @@ def _options(module):
         owner=p["owner"] or "",
         backup_id=p["backup_id"] or "latest",
         max_age=p["backup_max_age"] or "",
+        fallback=p["backup_fallback"],
+        stores=tuple(p["stores"]),
+        rclone_config=p["rclone_config"] or "",
+        store_timeout=p["store_timeout"],
         phases=phases.selected_phases(p["run_tags"], p["skip_tags"]),
         mode=p["mode"],
         letta_version=p["letta_version"] or "",
@@ -246,7 +275,8 @@ def begin(module):
     params, options = module.params, _options(module)
     server = server_from_params(params, params["login_db"] or "postgres")
     taking_back = params["operation"] == "rollback"
-    begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options)
+    progress = progress_from_params(params)
+    begun = rollback.begin(server, options, params["restore_id"]) if taking_back else runs.begin(server, options, progress)
     result = {"run": begun, "changed": False}
     if not begun["run_dir"] or module.check_mode:
         result["report"] = facts.of_plan(begun, params["playbook"])
@@ -328,6 +358,10 @@ def main():
         owner=dict(type="str"),
         backup_id=dict(type="str", default="latest"),
         backup_max_age=dict(type="str"),
+        backup_fallback=dict(type="str", choices=["latest", "always", "never"], default="latest"),
+        stores=dict(type="list", elements="str", default=[]),
+        rclone_config=dict(type="path"),
+        store_timeout=dict(type="int", default=300),
         mode=dict(type="str", choices=["swap", "in_place"], default="swap"),
         letta_version=dict(type="str"),
         image=dict(type="str"),
@@ -355,6 +389,7 @@ def main():
         recipients=dict(type="list", elements="str", default=[]),
         **trust_argument_spec(),
     )
+    spec.update(progress_argument_spec())
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), act)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, retention, store
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, choosing, retention, store
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.findings import FAIL, Finding
@@ -41,7 +41,7 @@ def test_a_broken_set_is_listed_with_its_reason_at_its_place_in_time(sets):
 def test_latest_passes_over_a_broken_set_and_says_why(sets):
     old, broken = sets.add(2 * HOUR), sets.add(HOUR)
     os.truncate(sets.path(broken, "manifest.json"), 50)
-    chosen, rejected = catalogue.choose(sets.root, "latest", now=NOW)
+    chosen, rejected = choosing.choose(sets.root, "latest", now=NOW)
     assert chosen.id == old
     assert rejected == [{"id": broken, "reason": "manifest.json is cut or is no JSON"}]
 
@@ -49,7 +49,7 @@ def test_latest_passes_over_a_broken_set_and_says_why(sets):
 def test_latest_never_means_a_safety_copy(sets):
     old = sets.add(2 * HOUR)
     sets.add(HOUR, kind="safety")
-    assert catalogue.choose(sets.root, now=NOW)[0].id == old
+    assert choosing.choose(sets.root, now=NOW)[0].id == old
 
 
 def test_latest_does_not_fall_back_past_the_age_limit(sets):
@@ -57,7 +57,7 @@ def test_latest_does_not_fall_back_past_the_age_limit(sets):
     broken = sets.add(HOUR)
     os.unlink(sets.path(broken, "manifest.json"))
     with pytest.raises(RecoveryError) as caught:
-        catalogue.choose(sets.root, "latest", "2d", NOW)
+        choosing.choose(sets.root, "latest", "2d", NOW)
     assert caught.value.failure_class == "no_usable_backup"
     assert [entry["reason"] for entry in caught.value.details["rejected"]] == [
         "no manifest.json, so the set was never finished or part of it is gone",
@@ -68,17 +68,17 @@ def test_latest_does_not_fall_back_past_the_age_limit(sets):
 def test_an_unknown_id_is_refused_and_the_newest_good_set_is_offered(sets):
     good = sets.add(HOUR)
     with pytest.raises(RecoveryError) as caught:
-        catalogue.choose(sets.root, "lb-20200101T000000Z-000000", now=NOW)
+        choosing.choose(sets.root, "lb-20200101T000000Z-000000", now=NOW)
     assert caught.value.failure_class == "no_usable_backup"
     assert good in caught.value.next_step
 
 
 def test_an_empty_store_and_a_missing_one_are_different_failures(sets, tmp_path):
     with pytest.raises(RecoveryError) as caught:
-        catalogue.choose(sets.root, now=NOW)
+        choosing.choose(sets.root, now=NOW)
     assert caught.value.failure_class == "no_usable_backup"
     with pytest.raises(RecoveryError) as caught:
-        catalogue.choose(str(tmp_path / "nowhere"), now=NOW)
+        choosing.choose(str(tmp_path / "nowhere"), now=NOW)
     assert caught.value.failure_class == "preflight"
 
 
@@ -93,19 +93,19 @@ def test_a_noted_failure_rejects_the_set_until_it_is_another(sets):
     old, new = sets.add(2 * HOUR), sets.add(HOUR)
     manifest = manifests.load(sets.path(new))
     catalogue.note_verified(sets.root, manifest, [Finding("files.checksum", FAIL, "x", 1)], "full", FAIL, NOW)
-    assert catalogue.choose(sets.root, now=NOW)[0].id == old
+    assert choosing.choose(sets.root, now=NOW)[0].id == old
     note = sets.path(".catalog", new + ".json")
     with open(note, encoding="utf-8") as stream:
         data = json.load(stream)
     data["manifest_checksum"] = "sha256:of another"
     with open(note, "w", encoding="utf-8") as stream:
         json.dump(data, stream)
-    assert catalogue.choose(sets.root, now=NOW)[0].id == new
+    assert choosing.choose(sets.root, now=NOW)[0].id == new
 
 
 def test_the_check_of_the_caller_rejects_too(sets):
     old, new = sets.add(2 * HOUR), sets.add(HOUR)
-    chosen, rejected = catalogue.choose(sets.root, now=NOW, check=lambda info: "damaged" if info.id == new else None)
+    chosen, rejected = choosing.choose(sets.root, now=NOW, check=lambda info: "damaged" if info.id == new else None)
     assert (chosen.id, rejected) == (old, [{"id": new, "reason": "damaged"}])
 
 

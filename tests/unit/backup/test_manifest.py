@@ -115,4 +115,4 @@ def test_a_member_replaced_by_a_link_fails(sets, tmp_path):
     os.unlink(sets.path(set_id, "database", "1.dat"))
     os.symlink(tmp_path / "elsewhere", sets.path(set_id, "database", "1.dat"))
     (finding,) = manifests.verify_files(sets.path(set_id), manifests.load(sets.path(set_id)))
-    assert finding.id == "files.unreadable"
+    assert finding.id == "files.replaced"

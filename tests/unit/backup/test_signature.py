@@ -8,7 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, retention, signature, verify
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import (
+    catalogue,
+    choosing,
+    retention,
+    signature,
+    stores,
+    verify,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Trust
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
@@ -108,12 +115,12 @@ def test_latest_passes_over_a_strangers_set_and_pruning_neither_removes_nor_coun
     stranger = sets.add()
     sign(sets, stranger, keys["stranger"])
     trust = Trust(signers(keys))
-    assert catalogue.choose(sets.root, now=NOW)[0].id == stranger, "without allowed signers any set is as good as another"
-    info, rejected = catalogue.choose(sets.root, now=NOW, trust=trust)
+    assert choosing.choose(sets.root, now=NOW)[0].id == stranger, "without allowed signers any set is as good as another"
+    info, rejected = choosing.choose(sets.root, now=NOW, trust=trust)
     assert info.id == ours[1]
     assert [(one["id"], "stranger" in one["reason"]) for one in rejected] == [(stranger, True)]
     with pytest.raises(RecoveryError, match="signed by a stranger") as caught:
-        catalogue.choose(sets.root, stranger, now=NOW, trust=trust)
+        choosing.choose(sets.root, stranger, now=NOW, trust=trust)
     assert caught.value.failure_class == "backup_corrupt"
     outcome = retention.prune(sets.root, {"last": 1}, NOW, trust=trust)
     assert outcome["removed"] == [ours[0]]
@@ -151,3 +158,18 @@ def test_a_key_that_only_an_agent_holds_signs_by_its_public_half(keys, tmp_path,
         agent.terminate()
         agent.wait()
     assert signature.problem_with(b"data", str(tmp_path / "sig"), Trust(signers(keys))) is None
+
+
+@pytest.mark.parametrize("kind", ["rclone", "folder"])
+def test_a_remote_store_is_asked_for_signatures_too(sets, keys, tmp_path, kind):
+    ours, stranger = sets.add(timedelta(days=1)), sets.add()
+    sign(sets, ours, keys["ours"])
+    sign(sets, stranger, keys["stranger"])
+    root = str(tmp_path / "here")
+    os.mkdir(root)
+    name = "rclone::local:%s" % sets.root if kind == "rclone" else sets.root
+    with stores.opened([name], root, trust=Trust(signers(keys))) as places:
+        choice = choosing.search(places, choosing.Request(now=NOW))
+    assert choice.info.id == ours
+    assert [(one["id"], "stranger" in one["reason"]) for one in choice.rejected] == [(stranger, True)]
+    assert manifests.load(choice.info.path, Trust(signers(keys)))["id"] == ours, "what was brought carries its signature"

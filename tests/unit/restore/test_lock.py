@@ -184,3 +184,12 @@ def test_a_lock_that_replaced_a_dead_one_is_not_away_for_an_instant(root, other_
     watcher.join()
     assert away == []
     assert lock.read_lock(root, TARGET)["run_id"] == "r-22222222"
+
+
+def test_whoever_lost_its_lock_in_a_long_fetch_goes_no_further(root, other_process):
+    lock.acquire(root, TARGET, "r-1", dead_process(), "restore")
+    lock.check_held(root, TARGET, "r-1")
+    lock.acquire(root, TARGET, "r-2", other_process, "restore")
+    with pytest.raises(RecoveryError) as caught:
+        lock.check_held(root, TARGET, "r-1")
+    assert (caught.value.failure_class, "r-2" in caught.value.message) == ("locked", True)

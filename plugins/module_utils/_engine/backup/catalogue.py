@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The letta_ops.recovery founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is in the store: the list of sets, and choosing one with the reasons against the others."""
+"""What is in a folder of sets: the list, what is known of each, and how to tell it to a person."""
 from __future__ import annotations
 
 import os
@@ -45,6 +45,9 @@ class SetInfo:
     verified_depth: str | None = None
     verified_status: str | None = None
     warnings: tuple = field(default_factory=tuple)
+    cluster: str | None = None  # PostgreSQL's own identity of the cluster it was taken from
+    store: str = ""  # where it was found, when more than one place was searched
+    at_hand: bool = True  # False: ``path`` holds the manifest alone, the rest is still in a remote store
 
     @property
     def order(self):
@@ -134,6 +137,7 @@ def _facts(manifest, now):
         agents=len(manifest.get("agents") or {}),
         encrypted=bool(manifest.get("encryption")),
         valid_until=manifests.parse_stamp(until) if until else None,
+        cluster=manifest["postgresql"].get("system_identifier"),
         warnings=tuple(warnings),
     )
 
@@ -169,86 +173,6 @@ def parse_age(value):
     if not match:
         raise RecoveryError("usage", "%r is no age" % (value,), next_step="write it as 36h, 2d or 90m")
     return int(match.group(1)) * _AGE_UNITS[match.group(2) or "s"]
-
-
-def choose(root, wanted="latest", max_age=None, now=None, check=None, trust=None):
-    """Choose the set to restore.
-
-    :param wanted: a set id, or ``latest``: the newest good set that is no safety copy.
-    :param max_age: seconds, or text such as ``36h``; ``latest`` never falls back to an older one.
-    :param check: function taking a :class:`SetInfo`, returning a reason against it or None (checksums, for example).
-    :param trust: as for :func:`list_sets`.
-    :returns: ``(SetInfo, rejected)``, rejected being ``[{"id", "reason"}]`` of the newer sets that were passed over.
-    :raises RecoveryError: ``no_usable_backup`` (with ``details.rejected``), or ``backup_corrupt`` for a bad set asked for by id.
-    """
-    now = now or datetime.now(timezone.utc)
-    infos = list_sets(root, now, trust)
-    if wanted != "latest":
-        return _choose_by_id(root, infos, wanted, check), []
-    limit = parse_age(max_age)
-    rejected = []
-    for info in infos:
-        if info.kind == "safety":
-            continue
-        reason = _reason_against(info, check)
-        if reason is None and limit is not None and info.age_seconds > limit:
-            reason = "older than letta_backup_max_age (%s)" % max_age
-        if reason is None:
-            return info, rejected
-        rejected.append({"id": info.id, "reason": reason})
-    raise _none_usable(root, rejected)
-
-
-def _reason_against(info, check):
-    if not info.usable:
-        return info.reason
-    if not info.good:
-        return "failed verification at %s" % info.verified_at
-    return check(info) if check else None
-
-
-def _choose_by_id(root, infos, wanted, check):
-    found = [info for info in infos if info.id == wanted]
-    if not found:
-        raise RecoveryError(
-            "no_usable_backup",
-            "there is no backup set %s in %s" % (wanted, root),
-            next_step=offer(infos),
-            details={"wanted": wanted, "known": [info.id for info in infos][:20], "rejected": []},
-        )
-    reason = _reason_against(found[0], check)
-    if reason:
-        raise RecoveryError(
-            "backup_corrupt",
-            "%s cannot be used: %s" % (wanted, reason),
-            next_step=offer([info for info in infos if info.id != wanted]),
-            details={"id": wanted, "reason": reason, "problem": found[0].problem or "verification"},
-        )
-    return found[0]
-
-
-def offer(infos):
-    """Return the next step that names the newest good set among ``infos``."""
-    good = [info for info in infos if info.good and info.kind != "safety"]
-    if not good:
-        return "take a backup (backup.yml) or adopt a dump (adopt.yml) first"
-    verified = "verified %s" % good[0].verified_at if good[0].verified_at else "not verified yet"
-    text = "-e letta_backup_id=%s (taken %s, %s), or catalog.yml --tags verify"
-    return text % (good[0].id, manifests.stamp(good[0].taken_at), verified)
-
-
-def _none_usable(root, rejected):
-    if not rejected:
-        return RecoveryError(
-            "no_usable_backup", "%s holds no backup set" % root, next_step=offer([]), details={"rejected": []}
-        )
-    table = "; ".join("%(id)s: %(reason)s" % entry for entry in rejected)
-    return RecoveryError(
-        "no_usable_backup",
-        "no set of %d in %s can be used: %s" % (len(rejected), root, table),
-        next_step="raise letta_backup_max_age if the loss is acceptable, or catalog.yml --tags verify for the whole picture",
-        details={"rejected": rejected},
-    )
 
 
 def format_line(info, now=None):

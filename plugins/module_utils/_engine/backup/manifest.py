@@ -4,6 +4,7 @@
 """The manifest of a backup set: its name, its checksums, and what makes it refused."""
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,8 +26,10 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 HOLDER = ".holder"  # lives in a set in the making only
+UNREADABLE = "files.unreadable"  # of a file that could not be read: no word on what is in it
 BLOCK = 4 << 20  # bytes; a damaged file is named down to one such range
 ID = re.compile(r"^lb-\d{8}T\d{6}Z-[0-9a-f]{6}$")
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR)  # something else lies in a file's place
 _REQUIRED = ("id", "kind", "taken_at", "letta", "postgresql", "database", "tables", "sequences", "files", "checksum")
 _KINDS = ("backup", "adopted", "safety")
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -176,7 +179,7 @@ def hash_file(set_dir, path, seal_it=False):
     :param seal_it: make it private (0600) and flush it to disk.
     """
     whole, blocks, size = hashlib.sha256(), [], 0
-    fd = os.open(os.path.join(set_dir, path), os.O_RDONLY | os.O_NOFOLLOW)
+    fd = os.open(os.path.join(set_dir, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe in its place must not hold us up
     with os.fdopen(fd, "rb", buffering=0) as stream:
         if seal_it:
             os.fchmod(stream.fileno(), 0o600)
@@ -235,7 +238,9 @@ def _compare(set_dir, entry):
     except FileNotFoundError:
         return Finding("files.absent", FAIL, "%s is listed in the manifest but absent" % path, 1, (path,))
     except OSError as exc:
-        return Finding("files.unreadable", FAIL, "%s cannot be read (%s)" % (path, exc.strerror), 1, (path,))
+        if exc.errno in _NO_FILE:
+            return Finding("files.replaced", FAIL, "%s is no regular file" % path, 1, (path,))
+        return Finding(UNREADABLE, FAIL, "%s cannot be read (%s)" % (path, exc.strerror), 1, (path,))
     if found["sha256"] == entry["sha256"] and found["size"] == entry["size"]:
         return None
     if found["size"] != entry["size"]:

@@ -33,6 +33,14 @@ def sign(data, key):
     return done.stdout
 
 
+def check_ready(trust):
+    """Make sure that signatures can be judged here, if they are asked for. :raises RecoveryError: ``preflight``."""
+    if trust.allowed_signers:
+        programs.find("ssh-keygen", _INSTALL)
+        with _signers_file(trust.allowed_signers):
+            return
+
+
 def problem_with(data, signature, trust):
     """Judge a signature.
 

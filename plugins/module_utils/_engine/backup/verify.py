@@ -18,6 +18,7 @@ from .trust import ANYBODY
 
 SILENT = Progress(None)
 
+ERROR = "error"  # not judged, as opposed to failed
 DEPTHS = ("checksums", "full")
 NOT_CHECKED = "encryption.closed"
 
@@ -62,11 +63,14 @@ def _content_findings(set_dir, manifest, tools, progress, trust):
 def verify_and_note(root, info, depth, bin_dir=None, progress=SILENT, keep=True, trust=ANYBODY):
     """Verify a set of the catalogue to ``depth`` (``checksums`` or ``full``); with ``keep`` the outcome stays beside the sets.
 
-    :returns: ``(findings, status)``.
+    :returns: ``(findings, status)``; status ``error`` when a file could not be read: that says nothing about the set, and is not kept.
     """
     tools = tools_for(info.path, bin_dir) if depth == "full" and info.usable else None
     findings = verify_set(info.path, tools, depth == "full", progress, trust)
     status = worst(findings)
+    failed = [finding.id for finding in findings if finding.status == FAIL]
+    if info.problem == "unreadable" or set(failed) == {manifests.UNREADABLE}:
+        return findings, ERROR
     if any(finding.id == NOT_CHECKED for finding in findings):
         depth = "checksums"
     if keep and info.usable:

@@ -103,8 +103,11 @@ def _backup(backup):
 
 
 def _rejected(rejected):
-    rows = as_dicts(clean_list(rejected), "id")
-    return [{"id": clean_text(r.get("id"), NAME, "?"), "reason": clean_text(r.get("reason"), 1000)} for r in rows]
+    rows = []
+    for row in as_dicts(clean_list(rejected), "id"):
+        told = {"id": clean_text(row.get("id"), NAME, "?"), "reason": clean_text(row.get("reason"), 1000)}
+        rows.append(dict(told, loss=plain(row["loss"])) if isinstance(row.get("loss"), dict) else told)
+    return rows
 
 
 def _undo(undo):

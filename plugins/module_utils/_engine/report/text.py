@@ -42,7 +42,8 @@ def plan_lines(plan, now=None):
     plan = clean_dict(plan)
     lines = labelled("PLAN", _headline(plan, now or datetime.now(timezone.utc)))
     parts = ((_schema, "schema"), (_runs, "runs"), (_secrets, "secrets"))
-    body = [_loss(plan), *(tell(clean_dict(plan.get(name))) for tell, name in parts), _means(plan)]
+    cost = _fallback(clean_list(plan.get("rejected")))
+    body = [cost, _loss(plan), *(tell(clean_dict(plan.get(name))) for tell, name in parts), _means(plan)]
     if plan.get("why"):
         body.insert(0, clean_text(plan["why"], 1000))
     for text in body:
@@ -87,6 +88,15 @@ def _loss(plan):
         parts.append("%s created since (%s)" % (plural(len(agents), "agent"), names(agents)))
     length = "%s of live data" % span(seconds) if seconds is not None else "live data"
     return "loses %s%s" % (length, ": " + ", ".join(parts) if parts else "")
+
+
+def _fallback(rejected):
+    """What the set costs that is taken in place of the newest one, which was passed over."""
+    newest = as_dicts(rejected[:1], "id")
+    cost = clean_text(clean_dict(newest[0].get("loss")).get("text"), 500) if newest else ""
+    if not cost:
+        return ""
+    return "falls back past %s (%s), which costs %s" % (plural(len(rejected), "set"), clean_text(newest[0].get("id"), SHORT, "?"), cost)
 
 
 def _schema(schema):

@@ -7,15 +7,17 @@ Functions take the context of :mod:`restore.runs`: server, options, target, key,
 """
 from __future__ import annotations
 
-from ..backup import catalogue, screening, sealed, workplace
+from ..backup import choosing, screening, sealed, signature, stores, workplace
 from ..backup import manifest as manifests
+from ..backup.trust import ANYBODY
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..letta import ciphers, releases
 from ..letta import secrets as letta_secrets
 from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive
+from ..progress import human_bytes
 from . import journal as journals
-from . import keycheck, recovery, release, stage
+from . import keycheck, losses, recovery, release, stage
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -31,22 +33,41 @@ def choose_set(context, earlier):
     """Choose a set and check it: checksums of every file, table of contents.
 
     :param earlier: journal of a prepared run whose set is to be used, or None.
-    :returns: (SetInfo, manifest, rejected)
-    :raises RecoveryError: ``no_usable_backup`` or ``backup_corrupt``.
+    :returns: (SetInfo, manifest, rejected). In check mode, and when live holds it already, a set of a remote store is not fetched:
+        it is then not ``at_hand``, and only its manifest was looked at.
+    :raises RecoveryError: ``no_usable_backup``, ``backup_corrupt``, or ``preflight`` when no store answers.
     """
-    options, wanted = context.options, context.options.backup_id
+    options, wanted, fallback = context.options, context.options.backup_id, context.options.fallback
+    signature.check_ready(options.trust)
     if not context.check:
         workplace.reap(options.trust.scratch_dir)
     if earlier is not None and "stage" not in options.phases and "cutover" in options.phases:
-        wanted = earlier.data["set_id"]
+        wanted, fallback = earlier.data["set_id"], choosing.LATEST  # the side database is of this set and no other
     found = {}
-    info, rejected = catalogue.choose(
-        options.root, wanted, options.max_age or None, check=lambda item: _reason_against(item, context, found), trust=options.trust
-    )
-    context.warnings = [item.detail for item in found.get(info.id, []) if item.status == WARN]
-    manifest = manifests.load(info.path, options.trust)
-    context.tools = stage.tools_for(manifest, options.bin_dir)
-    context.plain = context.open.enter_context(sealed.opened(info.path, manifest, options.trust, context.progress))
+    with stores.opened(
+        options.stores or (options.root,), options.root, options.rclone_config, options.store_timeout, options.trust
+    ) as places:
+        request = choosing.Request(
+            wanted, options.max_age or None, fallback, cluster=context.target["system_identifier"], database=options.database,
+            progress=context.progress,
+            check=lambda item: _reason_against(item, context.progress, found, options.trust),
+            enough=lambda item: context.check or _is_unchanged(context, manifests.load(item.path, options.trust)),
+            loss=lambda passed, taken: losses.cost(context, passed, taken),
+        )
+        choice = choosing.search(places, request)
+        info, manifest = choice.info, manifests.load(choice.info.path, options.trust)
+    context.warnings = choice.warnings + [item.detail for item in found.get(info.path, []) if item.status == WARN]
+    if info.at_hand:
+        _refuse_foreign_objects(context, info, manifest)
+    elif context.check:
+        size = human_bytes(info.size_bytes)
+        context.warnings.append("%s is in %s: a restore fetches its %s first, and checks every file then" % (info.id, info.store, size))
+    return info, manifest, choice.rejected
+
+
+def _refuse_foreign_objects(context, info, manifest):
+    context.tools = stage.tools_for(manifest, context.options.bin_dir)
+    context.plain = context.open.enter_context(sealed.opened(info.path, manifest, context.options.trust, context.progress))
     context.archive = _readable_archive(context, manifest)
     refused = screening.refused(context.archive) + _refused_facts(manifest["database"])
     if refused:
@@ -56,7 +77,6 @@ def choose_set(context, earlier):
             next_step="restore it by hand if you trust it; this collection runs no code that came in a dump",
             details={"refused": [list(item) for item in refused[:20]]},
         )
-    return info, manifest, rejected
 
 
 def _readable_archive(context, manifest):
@@ -80,15 +100,24 @@ def _refused_facts(facts):
     return refused + [("SETTING", item["name"]) for item in facts.get("settings") or [] if item["name"].lower() in CODE_SETTINGS]
 
 
-def _reason_against(info, context, found):
-    manifest = manifests.load(info.path, context.options.trust)
-    findings = found[info.id] = manifests.verify_files(info.path, manifest, context.progress)
-    bad = [item.detail for item in findings if item.status == FAIL]
-    return "; ".join(bad[:3]) if bad else None
+def _reason_against(info, progress, found, trust=ANYBODY):
+    """Return what stands against the copy of a set at ``info.path``, or None. A file that cannot be read says nothing about the set."""
+    findings = found[info.path] = manifests.verify_files(info.path, manifests.load(info.path, trust), progress)
+    bad = [item for item in findings if item.status == FAIL]
+    if not bad:
+        return None
+    damaged = any(item.id != manifests.UNREADABLE for item in bad)
+    return choosing.Against("; ".join(item.detail for item in bad[:3]), damaged)
 
 
 def _is_unchanged(context, manifest):
     """Tell whether live is this very set already: made by our last run, and proven equal again now."""
+    if manifest["checksum"] not in context.unchanged:
+        context.unchanged[manifest["checksum"]] = _prove_unchanged(context, manifest)
+    return context.unchanged[manifest["checksum"]]
+
+
+def _prove_unchanged(context, manifest):
     live = context.target["live"]
     done = _succeeded(context)
     if context.options.force or not live or live["fenced"] or not done:
@@ -134,10 +163,10 @@ def plan_restore(context, info, manifest, rejected):
         "migrates": options.check_heads is not None,
         "keep_previous_seconds": options.keep_previous_seconds,
         "stops": list(options.stops),
-        "store_hosts": list(options.store_hosts),
+        "store_hosts": [] if options.stores else list(options.store_hosts),
         "service_manager": options.service_manager,
         "verified_at": info.verified_at,
-        "why": "asked for by id" if options.backup_id != "latest" else "the newest set that can be used",
+        "why": _why(options, info),
         "rejected": rejected,
         "undo": undo_command(context.run_id),
     }
@@ -146,12 +175,13 @@ def plan_restore(context, info, manifest, rejected):
         sealed.check_pair(options.seal, options.trust)  # the safety set must come back without anybody looking for a key
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
         options.check_heads(plan["schema"]["to_revision"])
-    if plan["kind"] != "unchanged":  # else the run that made it has tried the key
+    if plan["kind"] != "unchanged" and info.at_hand:  # else the run that made it has tried the key, or the one that fetches it will
         plan["secrets"], of_key = _try_key(context, manifest)
         doubts += of_key
         _check_rekey(options, info.id, plan["secrets"])
-    plan["tools"] = {"pg_restore": context.tools.version_text, "bin_dir": context.tools.bin_dir, "floor": context.tools.below_floor()}
-    plan["warnings"] += doubts + context.warnings + _below_floor(context.tools)
+    tools = context.tools or stage.tools_for(manifest, options.bin_dir)
+    plan["tools"] = {"pg_restore": tools.version_text, "bin_dir": tools.bin_dir, "floor": tools.below_floor()}
+    plan["warnings"] += doubts + context.warnings + _below_floor(tools)
     return plan
 
 
@@ -160,6 +190,14 @@ def _below_floor(tools):
         return []
     text = "pg_restore %s is older than %s, which closes CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: update PostgreSQL's client tools"
     return [text % (tools.version_text, tools.below_floor())]
+
+
+def _why(options, info):
+    if options.backup_id == info.id:
+        return "asked for by id"
+    if options.backup_id != "latest":
+        return "the next set that can be used: %s was asked for and cannot" % options.backup_id
+    return "the newest set that can be used" + (", from %s" % info.store if options.stores else "")
 
 
 def _check_rekey(options, set_id, secrets):

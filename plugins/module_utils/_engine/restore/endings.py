@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..backup import fetch
 from ..errors import RecoveryError
 from ..postgres import swap
 from . import cutover, lock, recovery
@@ -114,6 +115,7 @@ def finish(server, root, journal, phases):
     seconds = downtime(journal)
     journal.finish(journals.SUCCEEDED, downtime_seconds=seconds, undo=undo, valid_until=stamp(until))
     dropped = recovery.sweep(server, runs_root, data["target"], time.time())
+    fetch.clear(root, data["set_id"])
     lock.release(runs_root, data["target"], journal.run_id)
     return {"status": "succeeded", "downtime_seconds": seconds, "undo": undo, "dropped": dropped, "phases": data["phases"]}
 

@@ -87,6 +87,13 @@ def release(runs_root, target, run_id):
             os.unlink(lock_path(runs_root, target))
 
 
+def check_held(runs_root, target, run_id):
+    """Refuse to go on when the lock was taken over meanwhile. :raises RecoveryError: ``locked``."""
+    holder = read_lock(runs_root, target) or {}
+    if holder.get("run_id") != run_id:
+        raise locked_error(holder, target)
+
+
 @contextmanager
 def _removing(runs_root):
     """Let one process at a time look at a lock and remove it; the kernel ends this hold with the process."""

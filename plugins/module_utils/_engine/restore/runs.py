@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import processes
-from ..backup import catalogue
+from ..backup import fetch, store
 from ..backup.trust import ANYBODY, OPEN, Seal, Trust
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..postgres import sidedb
@@ -32,6 +32,10 @@ class RunOptions:
     owner: str = ""
     backup_id: str = "latest"
     max_age: str = ""
+    fallback: str = "latest"
+    stores: tuple = ()  # where sets are looked for, in order; empty: root alone
+    rclone_config: str = ""
+    store_timeout: int = 300
     phases: tuple = ()
     mode: str = "swap"
     letta_version: str = ""
@@ -77,6 +81,7 @@ class _Context:
     plain: object = None
     archive: object = None  # of the chosen set, and the tools that read it
     tools: object = None
+    unchanged: dict = field(default_factory=dict)  # {manifest checksum: live was proven to be that set}
 
     @property
     def check(self):
@@ -104,7 +109,8 @@ def begin(server, options, progress=None):
     context = _Context(
         server, options, target, key, os.path.join(options.root, RUNS), journals.new_run_id(), progress or Progress(None)
     )
-    catalogue.store.check_root(options.root)
+    if not (options.stores and options.check):
+        store.check_root(options.root, create=bool(options.stores))  # with stores elsewhere it is only the place of runs
     if context.check:
         holder = lock.read_lock(context.runs_root, key)
         if holder and processes.state_of(holder.get("controller")) == processes.ALIVE:
@@ -128,6 +134,8 @@ def _begin_locked(context):
     if outcome == recovery.SWAPPED:
         return _take_up(context, earlier, outcome)
     info, manifest, rejected = assess.choose_set(context, earlier)
+    if not context.check:
+        lock.check_held(context.runs_root, context.key, context.run_id)  # fetching may take hours
     if outcome == recovery.STAGED and earlier.data["set_id"] == info.id:
         return _take_up(context, earlier, outcome)
     if earlier is not None and not context.check:
@@ -230,6 +238,7 @@ def _open_journal(context, info, manifest, plan):
         lock.release(context.runs_root, context.key, run_id)
         return begun
     recovery.sweep(context.server, context.runs_root, context.key, time.time())
+    fetch.sweep(context.options.root, set(store.sets_in_use(context.options.root)) | {info.id})
     journal = journals.Journal.create(
         context.runs_root,
         run_id,

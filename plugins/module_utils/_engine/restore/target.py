@@ -125,23 +125,24 @@ def _free_bytes(cursor):
     return stat.f_bavail * stat.f_frsize
 
 
-def loss_window(server, database, schema, taken_at):
+def loss_window(server, database, schema, taken_at, until=None):
     """Return what the live database has that a backup of ``taken_at`` lacks.
 
-    :param taken_at: ISO time in UTC.
+    :param taken_at: ISO time in UTC. :param until: the same, to count only what was created up to then.
     :returns: {"seconds", "messages", "agents": [names, at most ten], "agents_count"}; counts are None when unknown.
     """
     window: dict[str, object] = {"seconds": None, "messages": None, "agents": [], "agents_count": None}
     with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM now() - %s::timestamptz)::float", (taken_at,))
+        cursor.execute("SELECT extract(epoch FROM coalesce(%s::timestamptz, now()) - %s::timestamptz)::float", (until, taken_at))
         window["seconds"] = cursor.fetchone()[0]
         if schema is None:
             return window
         place = '"%s".' % schema.replace('"', '""')
+        between, span = "created_at > %s AND created_at <= coalesce(%s::timestamptz, 'infinity')", (taken_at, until)
         try:
-            cursor.execute("SELECT count(*) FROM " + place + "messages WHERE created_at > %s", (taken_at,))
+            cursor.execute("SELECT count(*) FROM " + place + "messages WHERE " + between, span)
             window["messages"] = cursor.fetchone()[0]
-            cursor.execute("SELECT name FROM " + place + "agents WHERE created_at > %s ORDER BY created_at", (taken_at,))
+            cursor.execute("SELECT name FROM " + place + "agents WHERE " + between + " ORDER BY created_at", span)
             names = [row[0] or "(no name)" for row in cursor.fetchall()]
         except psycopg2.errors.UndefinedTable:
             return window
