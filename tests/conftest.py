@@ -12,7 +12,7 @@ for entry in (ROOT, ROOT / "playbooks" / "collections"):
     if str(entry) not in sys.path:
         sys.path.insert(0, str(entry))
 
-pytest_plugins = ["tests.lab.fixtures", "tests.integration.restore_kit"]
+pytest_plugins = ["tests.lab.fixtures", "tests.integration.restore_kit", "tests.integration.validate_kit"]
 _HOMES = []
 
 

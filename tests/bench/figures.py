@@ -27,7 +27,7 @@ LINES = (
     ("stage.load", "· load"),
     ("stage.prove", "· analyse and prove, together"),
     ("assess", "Assess: checksums, plan"),
-    ("validate", "Validate"),
+    ("validate", "Validate: every check"),
     ("swap", "Swap, engine only: fence, rename, read back"),
     ("procedure", "Whole restore by the engine alone"),
     ("playbook", "Whole `restore-full.yml`"),

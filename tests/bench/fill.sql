@@ -39,15 +39,16 @@ INSERT INTO tools (id, name, description, source_type, source_code, json_schema,
          json_build_object('name', 'tool_' || n, 'description', s.text, 'parameters', json_build_object('type', 'object')), '[]', pg_temp.org(), 'custom', 50000
   FROM generate_series(1, 30) n JOIN sentence s ON s.no = n;
 
+-- In context are the last whole turns: a call whose return was cut off would be a fault.
 INSERT INTO agents (id, name, description, created_at, updated_at, system, agent_type, llm_config, embedding_config, metadata_, tool_rules, message_ids,
                     organization_id, message_buffer_autoclear, enable_sleeptime, timezone, hidden)
   SELECT pg_temp.id('agent', 'agent', a), 'agent-' || a, max(s.text), pg_temp.moment(a), pg_temp.moment(a), repeat(max(s.text) || ' ', 20), 'letta_v1_agent',
-         json_build_object('model', 'gpt-4o-mini', 'handle', 'provider-1/model-1', 'context_window', 128000, 'temperature', 0.7,
+         json_build_object('model', 'gpt-4o-mini', 'handle', 'provider-2/model-1', 'context_window', 128000, 'temperature', 0.7,
                            'model_endpoint_type', 'openai', 'model_endpoint', 'http://127.0.0.1:9/v1', 'put_inner_thoughts_in_kwargs', false),
          json_build_object('embedding_model', 'text-embedding-3-large', 'embedding_dim', 4096, 'embedding_chunk_size', 300,
                            'embedding_endpoint_type', 'openai', 'embedding_endpoint', 'http://127.0.0.1:9/v1'),
          '{}', '[{"type": "exit_loop", "tool_name": "tool_1"}]',
-         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= :messages / :agents / 4 - 5),
+         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= :messages / :agents / 4 - 5 AND turn < (:messages / :agents - 1) / 4),
          pg_temp.org(), false, false, 'UTC', false
   FROM line JOIN sentence s ON s.no = (a + 37) % 1009 GROUP BY a;
 INSERT INTO agents_tags SELECT pg_temp.id('agent', 'agent', a), 'team-' || (a + t) % 12 FROM generate_series(0, :agents - 1) a, generate_series(0, 1) t;
@@ -85,8 +86,8 @@ INSERT INTO messages (id, agent_id, role, model, tool_calls, tool_call_id, tool_
   FROM line l JOIN sentence x ON x.no = l.n % 1009 JOIN sentence y ON y.no = (l.n * 7 + l.n / 1009) % 1009 JOIN sentence z ON z.no = (l.n * 13 + l.n / 3001) % 1009
   ORDER BY l.n;
 INSERT INTO conversation_messages (id, conversation_id, agent_id, message_id, "position", in_context, organization_id)
-  SELECT pg_temp.id('conv_msg', 'conv_msg', n), pg_temp.id('conv', 'conv', a), pg_temp.id('agent', 'agent', a), pg_temp.id('message', 'message', n), part, true, pg_temp.org()
-  FROM line WHERE k > 0 AND turn = 0;
+  SELECT pg_temp.id('conv_msg', 'conv_msg', n), pg_temp.id('conv', 'conv', a), pg_temp.id('agent', 'agent', a), pg_temp.id('message', 'message', n), k, true, pg_temp.org()
+  FROM line WHERE turn = 0;
 INSERT INTO runs (id, status, completed_at, stop_reason, background, metadata_, agent_id, total_duration_ns, created_at, updated_at, organization_id, conversation_id)
   SELECT pg_temp.id('run', 'run' || a || '-', turn), 'completed', pg_temp.moment(n) AT TIME ZONE 'UTC', 'end_turn', false, json_build_object('run_type', 'send_message'),
          pg_temp.id('agent', 'agent', a), 1000000000 + n, pg_temp.moment(n), pg_temp.moment(n), pg_temp.org(), CASE WHEN turn = 0 THEN pg_temp.id('conv', 'conv', a) END
@@ -116,11 +117,11 @@ INSERT INTO jobs (id, user_id, status, job_type, metadata_, organization_id, cre
 
 -- Every third agent has an archive; passages go round them.
 INSERT INTO archives (id, name, organization_id, vector_db_provider, embedding_config)
-  SELECT pg_temp.id('archive', 'archive', n), 'archive ' || n, pg_temp.org(), 'NATIVE', '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096}'
+  SELECT pg_temp.id('archive', 'archive', n), 'archive ' || n, pg_temp.org(), 'NATIVE', '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}'
   FROM generate_series(0, (:agents - 1) / 3) n;
 INSERT INTO archives_agents SELECT pg_temp.id('agent', 'agent', 3 * n), pg_temp.id('archive', 'archive', n), pg_temp.moment(n), true FROM generate_series(0, (:agents - 1) / 3) n;
 INSERT INTO archival_passages (id, text, embedding_config, metadata_, embedding, created_at, updated_at, organization_id, archive_id, tags)
-  SELECT pg_temp.id('passage', 'passage', p), x.text || ' ' || y.text, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096}', '{}',
+  SELECT pg_temp.id('passage', 'passage', p), x.text || ' ' || y.text, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}', '{}',
          l2_normalize(g.v + h.v), pg_temp.moment(p), pg_temp.moment(p), pg_temp.org(), pg_temp.id('archive', 'archive', p % ((:agents - 1) / 3 + 1)), json_build_array('topic-' || p % 40)
   FROM generate_series(0, :passages - 1) p JOIN half g ON g.no = p % 200 JOIN half h ON h.no = (p % 200 + p / 200 + 1) % 200
   JOIN sentence x ON x.no = p * 19 % 1009 JOIN sentence y ON y.no = p * 23 % 1009;
@@ -130,7 +131,7 @@ INSERT INTO passage_tags (id, tag, passage_id, archive_id, organization_id)
 
 -- Folders: one per thirty agents, four files in each, three chunks per file.
 INSERT INTO sources (id, name, embedding_config, organization_id, vector_db_provider)
-  SELECT pg_temp.id('source', 'source', n), 'folder ' || n, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096}', pg_temp.org(), 'NATIVE'
+  SELECT pg_temp.id('source', 'source', n), 'folder ' || n, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}', pg_temp.org(), 'NATIVE'
   FROM generate_series(0, :agents / 30) n;
 INSERT INTO sources_agents SELECT pg_temp.id('agent', 'agent', a), pg_temp.id('source', 'source', a / 30) FROM generate_series(0, :agents - 1) a;
 INSERT INTO files (id, source_id, file_name, original_file_name, file_type, file_size, organization_id, processing_status, total_chunks, chunks_embedded)
@@ -144,7 +145,7 @@ INSERT INTO files_agents (id, file_id, agent_id, is_open, visible_content, organ
          'folder ' || a / 30 || '/notes-' || a / 30 * 4 + f || '.md', pg_temp.id('source', 'source', a / 30)
   FROM generate_series(0, :agents - 1) a, generate_series(0, 3) f;
 INSERT INTO source_passages (id, text, embedding_config, metadata_, embedding, organization_id, file_id, source_id, file_name)
-  SELECT pg_temp.id('passage', 'source-passage', n), s.text, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096}', '{}', l2_normalize(h.v), pg_temp.org(),
+  SELECT pg_temp.id('passage', 'source-passage', n), s.text, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}', '{}', l2_normalize(h.v), pg_temp.org(),
          pg_temp.id('file', 'file', n / 3), pg_temp.id('source', 'source', n / 12), 'folder ' || n / 12 || '/notes-' || n / 3 || '.md'
   FROM generate_series(0, (:agents / 30 * 4 + 3) * 3 + 2) n JOIN half h ON h.no = n % 200 JOIN sentence s ON s.no = n % 1009;
 SELECT setval('message_seq_id', :messages);

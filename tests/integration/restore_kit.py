@@ -45,7 +45,8 @@ INSERT INTO organizations (id, name, privileged_tools) VALUES ('org-00000000-000
 INSERT INTO users (id, name, organization_id) SELECT 'user-00000000-0000-4000-8000-000000000000', 'user', id FROM organizations;
 INSERT INTO agents (id, name, organization_id, message_buffer_autoclear, llm_config, embedding_config, tool_rules, message_ids, created_at)
   SELECT 'agent-00000000-0000-4000-8000-' || lpad(n::text, 12, '0'), 'agent {{{{ ' || n || ' }}}} ''"; $(true) ' || chr(128512),
-         'org-00000000-0000-4000-8000-000000000000', false, '{{"model": "gpt-4o-mini", "context_window": 8192}}', 'null', '[]', '[]',
+         'org-00000000-0000-4000-8000-000000000000', false,
+         '{{"model": "gpt-4o-mini", "model_endpoint_type": "openai", "context_window": 8192}}', 'null', '[]', '[]',
          now() - interval '1 day' FROM generate_series(1, {agents}) n;
 INSERT INTO messages (id, role, agent_id, organization_id, content, tool_calls, created_at)
   SELECT 'message-00000000-0000-4000-8000-' || lpad(n::text, 12, '0'), CASE WHEN n <= {agents} THEN 'system' ELSE 'user' END,

@@ -222,6 +222,8 @@ def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_th
     assert choice.rejected[0]["reason"] == "taken from another database (letta_of_others); ask for it by id if it is meant"
     assert search(sets.root, database=mine, wanted=strange).info.id == strange
     assert search(sets.root, database="a_new_name").info.id == strange, "a system under a new name has no own sets yet"
+    rewrite(sets, own, kind="safety")
+    assert search(sets.root, database=mine).info.id == strange, "a safety copy is no set of its own"
 
 
 def test_each_fault_of_a_manifest_has_its_own_reason(sets):

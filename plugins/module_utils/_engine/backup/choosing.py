@@ -172,7 +172,9 @@ class _Search:
     def _strange(self, info, what):
         """Tell whether a set is of another cluster or database than the target, while there are sets of the target's own."""
         mine, its = getattr(self.request, what), getattr(info, what)
-        return bool(mine and its) and its != mine and any(getattr(speaker(copies), what) == mine for copies in self.candidates)
+        own = (speaker(copies) for copies in self.candidates)
+        # The safety copy of a restore in place is no set to choose, so it speaks for nobody.
+        return bool(mine and its) and its != mine and any(getattr(item, what) == mine and item.kind != "safety" for item in own)
 
     def _reject(self, info, reason):
         self.rejected.append({"id": info.id, "reason": reason})

@@ -11,8 +11,9 @@ import time
 from ..letta import releases, secrets
 from ..postgres import catalog, dump
 from ..postgres.archive import open_archive
+from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
-from . import agents, archive_facts, redisdump, volumes
+from . import agents, archive_facts, queries, redisdump, volumes
 from . import manifest as manifests
 
 MADE_BY = "letta_ops.recovery 0.1.0"
@@ -58,6 +59,7 @@ class Content:
             tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
             sequences=self._sequences(),
             agents=agents.agent_digests(digests, groups, self._agent_names(columns), self._archive_links(columns)),
+            queries=self._test_queries(columns),
             encryption_key=secrets.fingerprint(self.options.encryption_key) if self.options.encryption_key else None,
             redis=self._redis(),
             volumes=self._volumes(),
@@ -92,6 +94,19 @@ class Content:
         if "error" in box:
             raise box["error"]
         return box["digests"], {"dump": dumped, "digest": box["seconds"]}
+
+    def _test_queries(self, columns):
+        schema = self.plan["schema"]
+        bare = {name[len(schema) + 1 :]: found for name, found in columns.items()}
+        with self.conn.cursor() as cursor:
+            cursor.execute("SAVEPOINT queries")
+            try:
+                return queries.record(cursor, schema, bare)
+            except psycopg2.Error as exc:
+                # They only help to prove a restore: a backup without them is a backup.
+                cursor.execute("ROLLBACK TO SAVEPOINT queries")
+                self.warnings.append("no test queries recorded: %s %s" % (type(exc).__name__, exc.pgcode or ""))
+                return None
 
     def _columns(self):
         rows = self._query(

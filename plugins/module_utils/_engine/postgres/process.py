@@ -154,14 +154,15 @@ def read_errors(stream, server=None):
     return scrub(stream.read().decode("utf-8", "replace"), server)
 
 
-def run_tool(argv, server=None, timeout=None, env=None):
+def run_tool(argv, server=None, timeout=None, env=None, accepted=(0,)):
     """Run a tool to its end.
 
     :param argv: argument list; the program as an absolute path.
     :param server: whose environment it gets, and whose password is scrubbed.
     :param timeout: seconds, None for no limit.
+    :param accepted: exit statuses that are results, not failures.
     :returns: CompletedProcess with text ``stdout`` and scrubbed ``stderr``.
-    :raises ToolFailed: on a non-zero exit or when the time is up.
+    :raises ToolFailed: on another exit status or when the time is up.
     """
     tool = os.path.basename(str(argv[0]))
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, sigterm_unwinds():
@@ -176,7 +177,7 @@ def run_tool(argv, server=None, timeout=None, env=None):
             _kill_group(process)
             raise
         said = read_errors(errors, server)
-        if process.returncode:
+        if process.returncode not in accepted:
             raise ToolFailed(tool, process.returncode, said)
         output.seek(0)
         text = output.read().decode("utf-8", "replace")

@@ -4,33 +4,50 @@
 """All checks of a Letta database, read-only: the frame first, then the data in it."""
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..findings import FAIL, PASS, Finding
 from ..postgres.connection import psycopg2
 from ..progress import Progress
+from . import repair
 from . import validate_structure as structure
+from .checks.registry import DATA_PROBES, in_order
 from .validate_context import open_context
-from .validate_data import DATA_PROBES
 
 # A failure of these hits every agent: the database as a whole is not fit to serve. The others
 # concern single rows, and say so also when the database is a faithful copy of what was saved.
-STRUCTURE_PREFIXES = ("revision.", "schema.", "names.", "sequence.", "vectors.")
+STRUCTURE_PREFIXES = ("revision.", "schema.", "integrity.", "names.", "sequence.", "queries.")
+_WIDTHS = ("vectors.agent_passages", "vectors.archival_passages", "vectors.source_passages", "vectors.dimensions", "vectors.computed")
 _EXAMPLES = 10
 
 
 def is_structural(check):
     """Tell whether a check concerns the database as a whole, not single rows."""
-    return check.startswith(STRUCTURE_PREFIXES)
+    return check.startswith(STRUCTURE_PREFIXES) or check in _WIDTHS
 
 
-def validate_database(server, expected_revision=None, role=None, progress=None):
+@dataclass(frozen=True)
+class Wanted:
+    """What to validate against; nothing of it is needed.
+
+    :param revision: Alembic revision the release needs; None to accept any that is known.
+    :param role: the role Letta logs in as; None for the role of the server.
+    :param queries: test queries of a set's manifest with their answers; None when there are none.
+    :param bin_dir: folder of pg_amcheck; None to look for it.
+    """
+
+    revision: str | None = None
+    role: str | None = None
+    queries: list | None = None
+    bin_dir: str | None = None
+
+
+def validate_database(server, expected_revision=None, role=None, progress=None, queries=None, bin_dir=None):
     """Run every check on the server's default database, live or side, and change nothing.
 
     :param server: :class:`~..postgres.connection.Server`; its role must be able to read the tables.
-    :param expected_revision: Alembic revision the release needs; None to accept any that is known.
-    :param role: the role Letta logs in as; None for the role of ``server``.
-    :param progress: :class:`~..progress.Progress`.
+    :param progress: :class:`~..progress.Progress`. The other parameters are those of :class:`Wanted`.
     :returns: list of :class:`~..findings.Finding`, in a fixed order. A check for tables or columns the
         revision does not have passes as "not applicable"; one that cannot be computed fails and says why.
     :raises RecoveryError: ``preflight`` when the database cannot be reached.
@@ -40,17 +57,47 @@ def validate_database(server, expected_revision=None, role=None, progress=None):
         missing = structure.check_version_table(context)
         if missing is not None:
             return [missing]
-        role = role or context.current_user()
-        steps = [
-            ("revision.known", lambda: structure.check_revision(context, expected_revision)),
-            ("schema.constraints", lambda: structure.check_constraints(context)),
-            ("schema.indexes", lambda: structure.check_indexes(context)),
-            ("names.search_path", lambda: structure.check_names(context, role)),
-            ("sequence.computed", lambda: structure.check_sequences(context)),
-            ("vectors.computed", lambda: structure.check_vectors(context)),
-        ]
+        steps = _frame(context, server, Wanted(expected_revision, role, queries, bin_dir))
         steps += [(probe.checks[0].id, partial(run_probe, context, probe)) for probe in DATA_PROBES]
-        return _run(steps, progress)
+        steps.append(("queries.agents", lambda: structure.check_queries(context, queries)))
+        return in_order(_run(steps, progress))
+
+
+def repair_database(server, findings, role=None, check_mode=False):
+    """Repair what the findings say, as far as :data:`~.repair.REPAIRS` goes.
+
+    :returns: (findings, repairs): each finding concerned looked at anew and with what was done to it in its detail (what would be
+        done in check mode), and what :func:`~.repair.run_repairs` returned.
+    :raises RecoveryError: ``preflight`` when the database cannot be reached.
+    """
+    actions = repair.plan_repairs(server, findings, role)
+    outcomes = repair.planned(actions) if check_mode else repair.run_repairs(server, actions)
+    if not outcomes:
+        return findings, []
+    with open_context(server) as context:
+        frame = _run(_frame(context, server, Wanted(role=role)), Progress(None)) if not check_mode else []
+    touched = {outcome["check"] for outcome in outcomes}
+    # With the search_path back, the extension is seen again too.
+    fresh = {finding.id: finding for finding in frame if finding.id in touched | {"names.vector"}}
+    return [_annotated(fresh.get(finding.id, finding), outcomes) for finding in findings], outcomes
+
+
+def _annotated(finding, outcomes):
+    words = [repair.in_words(outcome) for outcome in outcomes if outcome["check"] == finding.id]
+    return replace(finding, detail="; ".join([finding.detail] + words)) if words else finding
+
+
+def _frame(context, server, wanted):
+    role = wanted.role or context.current_user()
+    return [
+        ("revision.known", lambda: structure.check_revision(context, wanted.revision)),
+        ("schema.constraints", lambda: structure.check_constraints(context)),
+        ("schema.indexes", lambda: structure.check_indexes(context)),
+        ("integrity.amcheck", lambda: structure.check_damage(context, server, wanted.bin_dir)),
+        ("names.search_path", lambda: structure.check_names(context, role)),
+        ("sequence.computed", lambda: structure.check_sequences(context)),
+        ("vectors.computed", lambda: structure.check_vectors(context)),
+    ]
 
 
 def _run(steps, progress):
@@ -66,19 +113,32 @@ def _run(steps, progress):
 
 
 def run_probe(context, probe):
-    """Run one :class:`~.validate_data.Probe` and return a finding for each of its checks."""
-    for table, columns in probe.needs.items():
-        lacking = [column for column in columns if column not in context.tables.get(table, ())]
-        if lacking:
-            what = "no table %s" % table if table not in context.tables else "no column %s.%s" % (table, lacking[0])
-            return [context.not_applicable(check.id, what) for check in probe.checks]
-    sql = """with offenders(check_id, example) as materialized (%s)
+    """Run one :class:`~.checks.base.Probe` and return a finding for each of its checks."""
+    lacking = _lacking(context, probe.needs)
+    if lacking:
+        return [context.not_applicable(check.id, lacking) for check in probe.checks]
+    statement = """with offenders(check_id, example) as materialized (%s)
              select check_id, count(*), (array_agg(example::text order by example))[1:%d] from offenders group by check_id"""
+    lacking = {check.id: _lacking(context, check.needs) for check in probe.checks}
     try:
-        found = {row[0]: row[1:] for row in context.rows(sql % (probe.sql, _EXAMPLES))}
+        found = {row[0]: row[1:] for row in context.probe(statement % (probe.sql, _EXAMPLES), probe.maybe)}
     except psycopg2.Error as exc:
         return [_not_computed(check.id, exc) for check in probe.checks]
-    return [_finding(check, *found.get(check.id, (0, ()))) for check in probe.checks]
+    return [
+        context.not_applicable(check.id, lacking[check.id]) if lacking[check.id] else _finding(check, *found.get(check.id, (0, ())))
+        for check in probe.checks
+    ]
+
+
+def _lacking(context, needs):
+    """Return what a database lacks of the needed columns, in words; an empty text when it has them all."""
+    for table, columns in needs.items():
+        if table not in context.tables:
+            return "no table %s" % table
+        for column in columns:
+            if column not in context.tables[table]:
+                return "no column %s.%s" % (table, column)
+    return ""
 
 
 def _finding(check, count, examples):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 
 from ..findings import FAIL, PASS, Finding
+from ..letta import releases
 from ..letta.entities import VERSION_TABLE
 from ..postgres.connection import connect, sql
 
@@ -19,30 +20,45 @@ def open_context(server):
         with conn.cursor() as cursor:
             # Names of types and operators then mean PostgreSQL's own; everything of Letta's is named with its schema.
             cursor.execute("set search_path to pg_catalog")
-            yield Context(cursor)
+            yield Context(conn, cursor)
 
 
 class Context:
     """One database under examination.
 
+    :ivar connection: the read-only connection. :ivar cursor: on it.
     :ivar schema: the schema with Letta's tables, or None.
     :ivar tables: table -> set of its columns, in that schema.
     """
 
-    def __init__(self, cursor):
-        self._cursor = cursor
+    def __init__(self, connection, cursor):
+        self.connection, self.cursor, self._names = connection, cursor, {}
         self.schema = self._find_schema()
         self.tables = self._read_columns()
 
     def fetch(self, text, params=None):
         """Run a statement as it stands and return its rows."""
-        self._cursor.execute(text, params)
-        return self._cursor.fetchall()
+        self.cursor.execute(text, params)
+        return self.cursor.fetchall()
 
     def rows(self, text, params=None, **names):
         """Run a statement with identifiers filled in (``{s}`` is Letta's schema) and return its rows."""
         identifiers = {key: sql.Identifier(value) for key, value in dict(names, s=self.schema).items() if value is not None}
         return self.fetch(sql.SQL(text).format(**identifiers), params)
+
+    def probe(self, text, maybe):
+        """Run a probe's statement and return its rows; see :class:`~.checks.base.Probe` for ``maybe`` and the names in it."""
+        if not self._names:
+            self._names = dict(s=sql.Identifier(self.schema), position=sql.Literal(self.position()))
+        names = dict(self._names)
+        for name, (table, column, otherwise) in maybe.items():
+            names[name] = sql.Identifier(column) if column in self.tables.get(table, ()) else sql.SQL(otherwise)
+        return self.fetch(sql.SQL(text).format(**names))
+
+    def position(self):
+        """Return the revision's place in Letta's chain of migrations; behind its end for one that is unknown."""
+        found = [releases.position(revision) for revision in self.revisions() or ()]
+        return max((place for place in found if place is not None), default=len(releases.all_revisions()) + 1)
 
     def column(self, text):
         """Run a statement with one ``%s``, the quoted name of Letta's schema, and return its only column."""
@@ -93,6 +109,21 @@ class Context:
         """Return the schemas a role looks through in this database, in order, without those it may not use; None for no such role."""
         if not self.fetch("select 1 from pg_roles where rolname = %s", (role,)):
             return None
+        wanted = [role if name == "$user" else name for name in split_path(self._search_path(role) or '"$user", public')]
+        usable = self.fetch(
+            "select nspname from pg_namespace where nspname = any(%s) and has_schema_privilege(%s, oid, 'USAGE')", (wanted, role)
+        )
+        return [name for name in wanted if (name,) in usable]
+
+    def has_search_path(self, role):
+        """Tell whether a search_path is set for the role, this database, or both."""
+        return self._search_path(role) is not None
+
+    def may_use_schema(self, role):
+        """Tell whether a role may use Letta's schema."""
+        return self.fetch("select has_schema_privilege(%s, %s::regnamespace, 'USAGE')", (role, self._quoted_schema()))[0][0]
+
+    def _search_path(self, role):
         # The order in which PostgreSQL lets the settings of databases and roles win.
         rows = self.fetch(
             """select substr(c.line, 13) from pg_db_role_setting s cross join lateral unnest(s.setconfig) as c(line)
@@ -102,11 +133,7 @@ class Context:
                order by (s.setrole <> 0 and s.setdatabase <> 0) desc, s.setrole <> 0 desc, s.setdatabase <> 0 desc limit 1""",
             (role,),
         )
-        wanted = [role if name == "$user" else name for name in split_path(rows[0][0] if rows else '"$user", public')]
-        usable = self.fetch(
-            "select nspname from pg_namespace where nspname = any(%s) and has_schema_privilege(%s, oid, 'USAGE')", (wanted, role)
-        )
-        return [name for name in wanted if (name,) in usable]
+        return rows[0][0] if rows else None
 
     def sequence_exists(self, name):
         """Tell whether the sequence is in Letta's schema."""
@@ -130,6 +157,10 @@ class Context:
             (self._quoted_schema(), table, column),
         )
         return rows[0][0] if rows else ""
+
+    def server_major(self):
+        """Return the server's major version, an int."""
+        return self.connection.server_version // 10000
 
     def current_user(self):
         """Return the role of the connection."""

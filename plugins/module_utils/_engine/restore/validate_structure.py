@@ -8,9 +8,13 @@ hits every agent, so a failure here says that the database as a whole is not fit
 """
 from __future__ import annotations
 
-from ..findings import FAIL, PASS, Finding
+from ..backup import queries
+from ..errors import RecoveryError
+from ..findings import FAIL, PASS, WARN, Finding
 from ..letta import releases
 from ..letta.entities import ID_PREFIXES, SEQUENCES, VECTOR_DIMS, VERSION_TABLE
+from ..postgres import amcheck
+from ..postgres.tools import ToolFailed, find_tools
 
 
 def check_revision(context, expected):
@@ -60,6 +64,24 @@ def check_indexes(context):
            where i.relnamespace = %s::regnamespace and not (x.indisvalid and x.indisready and x.indislive) order by 1"""
     )
     return [context.finding("schema.indexes", broken, "every index is valid and ready", "{count} indexes are invalid or not ready")]
+
+
+def check_damage(context, server, bin_dir):
+    """pg_amcheck finds nothing, where it may be asked. It reads every table and index once."""
+    check = "integrity.amcheck"
+    reason = amcheck.unavailable(context.cursor)
+    if reason:
+        return [Finding(check, PASS, "not checked: %s" % reason)]
+    try:
+        tools = find_tools(bin_dir, min_major=context.server_major(), need=("pg_amcheck",))
+    except RecoveryError:
+        return [Finding(check, PASS, "not checked: there is no pg_amcheck of the server's version or newer on this host")]
+    try:
+        damaged = amcheck.damaged(server, context.schema, tools)
+    except ToolFailed:
+        return [Finding(check, WARN, "pg_amcheck could not do its work; run it by hand to see why", 1)]
+    failed = "{count} tables or indexes are damaged: reads of them are wrong or fail"
+    return [context.finding(check, damaged, "pg_amcheck finds no damage", failed)]
 
 
 def check_names(context, role):
@@ -138,6 +160,26 @@ def check_vectors(context):
         passed = "every vector has %d dimensions" % VECTOR_DIMS
         findings.append(context.finding(check, ids, passed, "{count} vectors of another width than %d: searches fail" % VECTOR_DIMS))
     return findings or [context.not_applicable("vectors.dimensions", "no table of passages")]
+
+
+def check_queries(context, recorded):
+    """The test queries of the backup give the answers that they gave then; ``recorded`` is None where there are none."""
+    kinds = {"queries.agents": "agents", "queries.messages": "messages", "queries.passages": "nearest"}
+    findings = []
+    for check, kind in kinds.items():
+        asked = [query for query in recorded or () if query["query"] == kind]
+        if not asked:
+            why = "no set was named, or it has none" if recorded is None else "there was nothing to ask for"
+            findings.append(Finding(check, PASS, "not recorded: %s" % why))
+            continue
+        answers = [queries.ask(context.cursor, context.schema, context.tables, query) for query in asked]
+        kept = [answer for answer in answers if answer is not None]
+        passed = "%d of %d recorded answers are the same" % (len(kept), len(asked))
+        if len(kept) < len(asked):
+            passed += "; the table of the others is gone since, by a migration"
+        wrong = [answer for answer in kept if answer]
+        findings.append(context.finding(check, wrong, passed, "{count} test queries give another answer than at backup time"))
+    return findings
 
 
 def check_version_table(context):
