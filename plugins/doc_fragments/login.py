@@ -57,3 +57,48 @@ options:
     description: File in which the module keeps a small JSON record of how far it is, for whoever wants to watch.
     type: path
 """
+
+    TRUST = r"""
+options:
+  allowed_signers:
+    description:
+      - Content, or path on this host, of an OpenSSH C(allowed_signers) file. With it a set is only used when its manifest carries a good
+        signature (C(manifest.json.sig), for the purpose C(letta_ops.recovery)) by one of these keys.
+      - Empty asks for no signature.
+    type: str
+    default: ""
+  signer:
+    description: The one principal of O(allowed_signers) who may have signed. Empty means any of them.
+    type: str
+    default: ""
+  identity:
+    description: Path on this host, or content, of the age identity that opens encrypted sets.
+    type: str
+    default: ""
+  scratch_dir:
+    description: Folder of this host that plain copies of an encrypted set may lie in, private and only while they are read or made.
+    type: path
+    default: /var/tmp
+"""
+
+    SEAL = r"""
+options:
+  signing_key:
+    description:
+      - Path on this host of an SSH private key without passphrase, or of the public key of one that C(ssh-agent) holds.
+        The manifest of a new set is signed with it.
+      - Empty signs nothing.
+    type: str
+    default: ""
+  recipients:
+    description:
+      - Age recipients (C(age1…), SSH public keys). The files of a new set are encrypted for them; the manifest stays readable.
+      - Empty encrypts nothing.
+    type: list
+    elements: str
+    default: []
+  scratch_dir:
+    description: Folder of this host that plain copies of an encrypted set may lie in, private and only while they are read or made.
+    type: path
+    default: /var/tmp
+"""

@@ -107,6 +107,16 @@ options:
         it is never given to C(psql).
     type: bool
     default: false
+  allowed_signers:
+    description:
+      - With O(state=pruned), content or path of an OpenSSH C(allowed_signers) file. A set without a good signature by one of these keys
+        takes no other set's place, and is left for a person to remove by name.
+    type: str
+    default: ""
+  signer:
+    description: The one principal of O(allowed_signers) who may have signed. Empty means any of them.
+    type: str
+    default: ""
   keep:
     description: The retention policy of O(state=pruned). At least one rule must be above 0.
     type: dict
@@ -144,6 +154,7 @@ attributes:
     description: Hosts with PostgreSQL's client tools.
 extends_documentation_fragment:
   - letta_ops.recovery.login
+  - letta_ops.recovery.login.seal
   - letta_ops.recovery.login.progress
 author:
   - The letta_ops.recovery founders (@letta-ops)
@@ -239,10 +250,13 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     progress_argument_spec,
     progress_from_params,
     run,
+    seal_argument_spec,
+    seal_from_params,
     server_from_params,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, retention, store
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Trust
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 
 
@@ -277,8 +291,11 @@ def argument_spec():
         taken_at=dict(type="str"),
         trust_sql=dict(type="bool", default=False),
         keep=dict(type="dict", options=rules),
+        allowed_signers=dict(type="str", default=""),
+        signer=dict(type="str", default=""),
     )
     spec.update(progress_argument_spec())
+    spec.update(seal_argument_spec())
     return spec
 
 
@@ -313,6 +330,7 @@ def present(module):
         volumes=tuple(params["volumes"]),
         kind=params["kind"],
         valid_until=until,
+        seal=seal_from_params(params),
     )
     if module.check_mode:
         return dict(changed=True, plan=take.plan_backup(options))
@@ -336,6 +354,7 @@ def adopted(module):
         taken_at=parse_moment(params["taken_at"]),
         redis=params["dump_redis"],
         volumes=tuple(params["volumes"]),
+        seal=seal_from_params(params),
     )
     if module.check_mode:
         return dict(changed=True, plan=adopt.plan_adopt(options))
@@ -378,7 +397,9 @@ def absent(module):
 
 def pruned(module):
     """Remove what the policy lets go."""
-    outcome = retention.prune(module.params["backup_root"], module.params["keep"] or {}, dry_run=module.check_mode)
+    params = module.params
+    trust = Trust(params["allowed_signers"], params["signer"])
+    outcome = retention.prune(params["backup_root"], params["keep"] or {}, dry_run=module.check_mode, trust=trust)
     return dict(
         changed=bool(outcome["removed"]),
         removed=outcome["removed"],

@@ -51,6 +51,7 @@ attributes:
     description: Hosts that hold the store.
 extends_documentation_fragment:
   - letta_ops.recovery.login.progress
+  - letta_ops.recovery.login.trust
 author:
   - The letta_ops.recovery founders (@letta-ops)
 """
@@ -89,8 +90,16 @@ sets:
       description: Why it cannot be used.
       type: str
     problem:
-      description: The same in one word - no_manifest, unreadable, not_json, future_format, incomplete, wrong_label, edited, unsafe_path.
+      description: The same in one word - no_manifest, unreadable, not_json, future_format, incomplete, wrong_label, edited, unsafe_path,
+        and where signatures are asked for unsigned, bad_signature, edited_after_signing, wrong_purpose, signed_by_stranger, key_expired,
+        wrong_signer.
       type: str
+    signed:
+      description: Whether a signature lies beside its manifest. It was judged only where O(allowed_signers) was given.
+      type: bool
+    encrypted:
+      description: Whether its files are encrypted.
+      type: bool
     kind:
       description: backup, adopted or safety.
       type: str
@@ -196,6 +205,8 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     progress_argument_spec,
     progress_from_params,
     run,
+    trust_argument_spec,
+    trust_from_params,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, choosing
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
@@ -203,21 +214,21 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup 
 
 def work(module):
     """List, choose, verify."""
-    params = module.params
+    params, trust = module.params, trust_from_params(module.params)
     result = dict(changed=False)
     chosen = None
     if params["backup_id"]:
         chosen, result["rejected"] = choose(params)
     if params["verify"] != "none":
-        targets = [chosen] if chosen else catalogue.list_sets(params["backup_root"])
+        targets = [chosen] if chosen else catalogue.list_sets(params["backup_root"], trust=trust)
         result["verified"] = [verify_one(module, info) for info in targets]
-    infos = catalogue.list_sets(params["backup_root"])
+    infos = catalogue.list_sets(params["backup_root"], trust=trust)
     result["sets"] = [info.as_dict() for info in infos]
     result["lines"] = [catalogue.format_line(info) for info in infos]
     if chosen:
         result["chosen"] = next(info for info in infos if info.id == chosen.id).as_dict()
         if params["details"]:
-            result["manifest"] = manifests.load(chosen.path)
+            result["manifest"] = manifests.load(chosen.path, trust)
     for info in infos:
         for warning in info.warnings if info.usable and info.age_seconds < 0 else ():
             module.warn("%s: %s" % (info.id, warning))
@@ -227,10 +238,11 @@ def work(module):
 def choose(params):
     """Return the chosen set and the rejected ones; a set that is to be verified may be one that failed before."""
     if params["verify"] != "none":
-        named = [info for info in catalogue.list_sets(params["backup_root"]) if info.id == params["backup_id"]]
+        infos = catalogue.list_sets(params["backup_root"], trust=trust_from_params(params))
+        named = [info for info in infos if info.id == params["backup_id"]]
         if named:
             return named[0], []
-    return choosing.choose(params["backup_root"], params["backup_id"], params["max_age"])
+    return choosing.choose(params["backup_root"], params["backup_id"], params["max_age"], trust=trust_from_params(params))
 
 
 def verify_one(module, info):
@@ -239,7 +251,13 @@ def verify_one(module, info):
 
     params = module.params
     findings, status = verify.verify_and_note(
-        params["backup_root"], info, params["verify"], params["bin_dir"], progress_from_params(params), keep=not module.check_mode
+        params["backup_root"],
+        info,
+        params["verify"],
+        params["bin_dir"],
+        progress_from_params(params),
+        keep=not module.check_mode,
+        trust=trust_from_params(params),
     )
     return dict(id=info.id, status=status, findings=[finding.as_dict() for finding in findings])
 
@@ -255,6 +273,7 @@ def main():
         bin_dir=dict(type="path"),
     )
     spec.update(progress_argument_spec())
+    spec.update(trust_argument_spec())
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     run(module, work, needs_database=module.params["verify"] == "full")
 

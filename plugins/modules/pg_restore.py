@@ -35,6 +35,7 @@ options:
 extends_documentation_fragment:
   - letta_ops.recovery.login
   - letta_ops.recovery.login.progress
+  - letta_ops.recovery.login.trust
 attributes:
   check_mode:
     description: Reports what would be loaded; creates nothing.
@@ -100,8 +101,11 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     progress_from_params,
     run,
     server_from_params,
+    trust_argument_spec,
+    trust_from_params,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import sealed
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 
@@ -109,18 +113,21 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 def restore(module):
     params = module.params
     server = server_from_params(params, params["login_db"] or "postgres")
-    manifest = manifests.load(params["src"])
+    trust, progress = trust_from_params(params), progress_from_params(params)
+    manifest = manifests.load(params["src"], trust)
     if module.check_mode:
         return {"changed": True, "database": params["database"], "notices": []}
-    options = stage.StageOptions(
-        set_dir=params["src"],
-        database=params["database"],
-        owner=params["owner"] or server.user,
-        jobs=params["jobs"] or os.cpu_count() or 1,
-        bin_dir=params["bin_dir"] or "",
-    )
     journal = Journal.load(params["run_dir"]) if params["run_dir"] else NoJournal()
-    result = stage.stage_set(server, manifest, options, journal, progress_from_params(params))
+    with sealed.opened(params["src"], manifest, trust, progress) as plain:
+        plain.fetch()
+        options = stage.StageOptions(
+            set_dir=plain.folder,
+            database=params["database"],
+            owner=params["owner"] or server.user,
+            jobs=params["jobs"] or os.cpu_count() or 1,
+            bin_dir=params["bin_dir"] or "",
+        )
+        result = stage.stage_set(server, manifest, options, journal, progress)
     detail = "%d tables loaded and proven" % len(result["tables"])
     endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), detail)
     findings = result.pop("findings")
@@ -137,6 +144,7 @@ def main():
         jobs=dict(type="int", default=0),
         run_dir=dict(type="path"),
         **progress_argument_spec(),
+        **trust_argument_spec(),
     )
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), restore)
 

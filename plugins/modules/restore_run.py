@@ -165,8 +165,14 @@ options:
     description: Name of the playbook, for the report.
     type: str
     default: restore-full.yml
+  recipients:
+    description: Age recipients of the safety set of O(mode=in_place). O(identity) must open what is encrypted for them.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - letta_ops.recovery.login
+  - letta_ops.recovery.login.trust
   - letta_ops.recovery.login.progress
 attributes:
   check_mode:
@@ -212,7 +218,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     progress_from_params,
     run,
     server_from_params,
+    trust_argument_spec,
+    trust_from_params,
 )
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Seal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import (
     cutover,
@@ -257,6 +266,8 @@ def _options(module):
         proven_dead=p["proven_dead"],
         check_heads=Alembic(p["alembic_command"], p["alembic_directory"] or "").check_heads if p["alembic_command"] else None,
         check=module.check_mode,
+        trust=trust_from_params(p),
+        seal=Seal(recipients=tuple(p["recipients"]), scratch_dir=p["scratch_dir"]),
     )
 
 
@@ -308,7 +319,7 @@ def fail(module, journal):
     server = server_from_params(params, params["login_db"] or "postgres")
 
     def restore_safety(of_run):
-        return in_place.bring_back(server, params["backup_root"], of_run, params["bin_dir"] or "")
+        return in_place.bring_back(server, params["backup_root"], of_run, params["bin_dir"] or "", trust=trust_from_params(params))
 
     try:
         if params["operation"] == "rollback":
@@ -375,6 +386,8 @@ def main():
         service_results=dict(type="list", elements="dict", default=[]),
         failure=dict(type="dict"),
         playbook=dict(type="str", default="restore-full.yml"),
+        recipients=dict(type="list", elements="str", default=[]),
+        **trust_argument_spec(),
     )
     spec.update(progress_argument_spec())
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), act)

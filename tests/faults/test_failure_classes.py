@@ -9,12 +9,15 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import adopt
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Seal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.dump import dump_directory
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools
@@ -106,6 +109,31 @@ def one_bit_is_flipped_in_the_archive_of_a_volume(world):
     world.backup(volumes=({"name": "memory", "path": str(world.folder / "memory")},))
     kit.flip(kit.only_set(world) / "volumes" / "memory.tar.gz")
     return by_id(world)
+
+
+def signed(world, by="ours"):
+    """Sign the one set by a key; returns what makes the run ask for a signature of ``ours``."""
+    for name in ("ours", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(world.folder / name)], check=True)
+    manifest = kit.only_set(world) / "manifest.json"
+    argv = ["ssh-keygen", "-Y", "sign", "-n", "letta_ops.recovery", "-f", str(world.folder / by), str(manifest)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return {"letta_backup_allowed_signers": "ops " + (world.folder / "ours.pub").read_text()}
+
+
+@fault("no_usable_backup", r"it was signed by a stranger: ED25519 key SHA256:\S+ is not in letta_backup_allowed_signers")
+def the_only_set_is_signed_by_a_stranger(world):
+    return signed(world, "stranger")
+
+
+@fault("key_mismatch", "is encrypted: the identity given opens nothing", "letta_backup_identity")
+def the_identity_is_another(world):
+    shutil.rmtree(kit.only_set(world))
+    scratch = world.folder / "scratch"
+    scratch.mkdir()
+    world.backup(seal=Seal(recipients=(str(pyrage.x25519.Identity.generate().to_public()),), scratch_dir=str(scratch)))
+    (world.folder / "identity").write_text(str(pyrage.x25519.Identity.generate()))
+    return dict(signed(world), letta_backup_identity=str(world.folder / "identity"), letta_scratch_dir=str(scratch))
 
 
 @fault("backup_corrupt", r"database/\S+ has \d+ bytes instead of \d+")

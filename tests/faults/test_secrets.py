@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
@@ -25,8 +26,10 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyrage
 import pytest
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.trust import Seal
 from tests.faults import kit
 from tests.integration.restore_kit import ADMIN_PASSWORD, PASSWORD
 from tests.lab import places
@@ -168,6 +171,7 @@ class Observed:
         world.variables.update(
             letta_encryption_key=self.key, letta_redis_host=redis.host, letta_redis_port=redis.port, letta_redis_password=redis.password
         )
+        self.identity, self.signing_key = self._trust()
         self.service = kit.Service(world, PASSWORD)
         self.service.answer_at(places.free_port(), self.token)
         assert self.service.run("start") == 0
@@ -175,12 +179,27 @@ class Observed:
         world.sql("DELETE FROM letta.agents WHERE created_at > now() - interval '1 hour'")  # validation would rightly complain of it
         self.searcher = Searcher(
             admin_password=ADMIN_PASSWORD, letta_password=PASSWORD, encryption_key=self.key, api_token=self.token,
-            redis_password=redis.password,
+            redis_password=redis.password, identity=self.identity, signing_key=self.signing_key,
         )
         self.folders = {name: world.folder / "watched" / name for name in TEMPORARY}
         for folder in self.folders.values():
-            folder.mkdir(parents=True, mode=0o700)
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         self.log = world.folder / "ansible.log"
+
+    def _trust(self):
+        """Put an encrypted, signed set in place of the plain one; returns (the identity, a line of the private signing key)."""
+        identity, key = str(pyrage.x25519.Identity.generate()), self.world.folder / "signing"
+        recipient = str(pyrage.x25519.Identity.from_str(identity).to_public())
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        scratch = self.world.folder / "watched" / "tmp"  # what is left there is told by left_behind
+        scratch.mkdir(parents=True)
+        shutil.rmtree(kit.only_set(self.world))
+        self.world.backup(seal=Seal(str(key), (recipient,), str(scratch)))
+        self.world.variables.update(
+            letta_backup_recipients=[recipient], letta_backup_identity=identity, letta_backup_signing_key=str(key),
+            letta_backup_allowed_signers="ops " + key.with_suffix(".pub").read_text(), letta_scratch_dir=str(scratch),
+        )
+        return identity, key.read_text().splitlines()[3]
 
     def play(self, playbook, *arguments):
         """Run a playbook at -vvv under observation; returns (Played, Seen)."""
@@ -294,6 +313,7 @@ def test_a_restore_and_its_rollback_leave_no_secret_anywhere(observed):
 def test_a_failed_restore_leaves_no_secret_anywhere(observed, failure_class, variables):
     if failure_class == "verify_failed":
         tables = kit.read_manifest(kit.only_set(observed.world))["tables"]
+        del observed.world.variables["letta_backup_allowed_signers"]
         kit.reseal(kit.only_set(observed.world), tables=dict(tables, **{"letta.block": {"rows": 99, "digest": "md5sum:" + "0" * 32}}))
     observed.world.variables.update(variables)
     observed.searcher.known["given"] = spellings(variables.get("letta_db_admin_password", "another-secret-of-mine"))

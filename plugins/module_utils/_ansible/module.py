@@ -14,13 +14,14 @@ from urllib.parse import unquote
 
 from ansible.module_utils.basic import missing_required_lib
 
+from .._engine.backup.trust import SCRATCH, Seal, Trust
 from .._engine.errors import RecoveryError
 from .._engine.postgres import connection
 from .._engine.postgres.connection import Server
 from .._engine.progress import Progress
 
 # Options whose values are wiped from whatever we print, on top of Ansible's own no_log.
-_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password", "api_token")
+_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password", "api_token", "identity")
 _MASK = "********"
 
 
@@ -44,6 +45,35 @@ def login_argument_spec(**more):
 def progress_argument_spec():
     """Return the option through which an action plugin follows a long module."""
     return dict(progress_file=dict(type="path"))
+
+
+def trust_argument_spec():
+    """Return the options of modules that read backup sets: who must have signed them, what opens them."""
+    return dict(
+        allowed_signers=dict(type="str", default=""),
+        signer=dict(type="str", default=""),
+        identity=dict(type="str", no_log=True, default=""),
+        scratch_dir=dict(type="path", default=SCRATCH),
+    )
+
+
+def trust_from_params(params):
+    """Build the :class:`Trust` of those options."""
+    return Trust(params["allowed_signers"], params["signer"], params["identity"], params["scratch_dir"])
+
+
+def seal_argument_spec():
+    """Return the options of modules that make backup sets: how they are signed and encrypted."""
+    return dict(
+        signing_key=dict(type="str", no_log=False, default=""),
+        recipients=dict(type="list", elements="str", default=[]),
+        scratch_dir=dict(type="path", default=SCRATCH),
+    )
+
+
+def seal_from_params(params):
+    """Build the :class:`Seal` of those options."""
+    return Seal(params["signing_key"], tuple(params["recipients"]), params["scratch_dir"])
 
 
 def server_from_params(params, dbname=None):

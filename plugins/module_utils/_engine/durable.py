@@ -49,9 +49,14 @@ def write_private(path, data):
     fsync_dir(os.path.dirname(path) or ".")
 
 
+def json_bytes(data):
+    """Return the bytes that :func:`write_json` writes."""
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
+
+
 def write_json(path, data):
     """Write plain data as JSON with :func:`write_private`."""
-    write_private(path, (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+    write_private(path, json_bytes(data))
 
 
 def read_json(path):

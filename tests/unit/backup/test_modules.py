@@ -89,7 +89,7 @@ def test_secrets_are_wiped_from_every_part_of_an_error():
 
 
 def test_an_unforeseen_error_is_told_as_one_with_its_traceback(call, monkeypatch, sets):
-    def broken(*_arguments):
+    def broken(*_arguments, **_options):
         raise KeyError("surprise")
 
     monkeypatch.setattr(backup_set_info.catalogue, "list_sets", broken)

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import verify, volumes
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import unpack, volumes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 
 
@@ -32,7 +32,7 @@ def test_only_files_and_folders_are_archived_and_the_rest_is_listed(tree, tmp_pa
         unix.bind(str(tree / "sock"))
         facts = volumes.archive_volume(str(tree), str(tmp_path / "v.tar.gz"))
     assert {(entry["path"], entry["reason"]) for entry in facts["skipped"]} == {("link", "link"), ("pipe", "pipe"), ("sock", "socket")}
-    assert verify.read_volume(str(tmp_path / "v.tar.gz")) == {"files": 2, "bytes": facts["bytes"]}
+    assert unpack.read_volume(str(tmp_path / "v.tar.gz")) == {"files": 2, "bytes": facts["bytes"]}
     with tarfile.open(tmp_path / "v.tar.gz") as tar:
         modes = {member.name: member.mode for member in tar}
     assert modes["a.txt"] == 0o755
@@ -93,7 +93,7 @@ def evil_tar(path, change):
 def test_a_member_that_could_reach_out_refuses_the_whole_archive(tmp_path, change):
     evil_tar(tmp_path / "evil.tar", change)
     with pytest.raises(ValueError, match="the member"):
-        verify.read_volume(str(tmp_path / "evil.tar"))
+        unpack.read_volume(str(tmp_path / "evil.tar"))
 
 
 def test_a_folder_that_is_absent_is_told_before_any_work(tmp_path):

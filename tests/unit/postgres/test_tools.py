@@ -57,6 +57,17 @@ def test_a_shim_that_exists_and_does_not_run_is_no_tool(tmp_path, only):
     assert find_tools().version == (15, 2)
 
 
+@pytest.mark.parametrize(
+    ("says", "floor"),
+    [
+        ("18.5", "18.6"), ("18.6", ""), ("18beta1", "18.6"), ("17.10", "17.11"), ("17.11 (Debian 17.11-1)", ""), ("16.14", "16.15"),
+        ("15.19", ""), ("14.23", "14.24"), ("13.23", "14.24"), ("9.6.24", "14.24"), ("19.0", ""), ("19devel", ""),
+    ],
+)
+def test_tools_older_than_the_fixes_of_hostile_dumps_are_below_the_floor(tmp_path, says, floor):
+    assert find_tools(fake(tmp_path / "a", says)).below_floor() == floor
+
+
 def test_before_16_only_gzip_is_known(tmp_path):
     assert find_tools(bin_dir=fake(tmp_path / "a", "15.18")).compressions == ("gzip",)
 

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
-import tarfile
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -16,12 +14,13 @@ from datetime import datetime, timezone
 from ..errors import RecoveryError
 from ..letta import releases, secrets
 from ..postgres import tools as pg_tools
-from ..postgres.archive import open_archive, refused_entries
+from ..postgres.archive import open_archive
 from ..postgres.catalog import database_facts
 from ..postgres.connection import Server
 from ..progress import Progress
-from . import archive_facts, contents, scratch, store, verify, volumes
+from . import archive_facts, contents, copies, scratch, screening, sealed, store, volumes
 from . import manifest as manifests
+from .trust import OPEN, Seal
 
 SILENT = Progress(None)
 NOTHING_ADOPTED = "live database untouched, no set was made, the dump is as it was"
@@ -38,6 +37,7 @@ class AdoptOptions:
     :param trust_sql: accept plain SQL, filtered; it needs ``server`` for a scratch database.
     :param taken_at: aware datetime of the dump; None takes the time of its file.
     :param redis: an RDB or AOF file. :param volumes: ``[{"name", "path"}]``, path being a tar file.
+    :param seal: how the set is signed and encrypted.
     """
 
     dump: str
@@ -51,6 +51,7 @@ class AdoptOptions:
     taken_at: datetime | None = None
     redis: str | None = None
     volumes: tuple = ()
+    seal: Seal = OPEN
 
 
 def plan_adopt(options):
@@ -59,8 +60,10 @@ def plan_adopt(options):
     :returns: ``{"format", "compression", "database", "bytes", "schema", "revisions", "taken_at"}``; for plain SQL only what is known.
     :raises RecoveryError: as :func:`adopt_dump`.
     """
+    sealed.check_seal(options.seal)
     if is_plain(options.dump):
         _check_trust(options)
+        _sql_tools(options)
         size = os.path.getsize(options.dump)
         return {"format": "plain", "compression": None, "bytes": size, "taken_at": manifests.stamp(_taken_at(options))}
     tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
@@ -89,21 +92,24 @@ def adopt_dump(options, progress=SILENT):
     """
     began = time.monotonic()
     try:
-        plain = is_plain(options.dump)
-        if plain:
+        sealed.check_seal(options.seal)
+        is_sql = is_plain(options.dump)
+        if is_sql:
             _check_trust(options)
         store.check_root(options.root, create=True)
         store.reap(options.root)
-        store.check_free(options.root, _needed(options), "adopting %s" % options.dump)
+        needed = _needed(options)
+        store.check_free(options.root, needed, "adopting %s" % options.dump)
         taken_at = _taken_at(options)
         set_id = manifests.new_id(taken_at)
-        with store.incoming(options.root, set_id) as folder:
+        with store.incoming(options.root, set_id) as folder, sealed.making(folder, options.seal, needed) as plain:
             manifest = dict(format=manifests.FORMAT, id=set_id, kind="adopted", taken_at=manifests.stamp(taken_at))
-            manifest.update(_content(options, folder, plain, progress))
+            manifest.update(_content(options, plain, is_sql, progress))
+            manifest = sealed.encrypt(plain, folder, manifest, options.seal, progress)
             manifest["files"] = manifests.checksum_files(folder, progress)
             manifest["finished_at"] = manifests.stamp(datetime.now(timezone.utc))
             manifest["seconds"] = {"total": round(time.monotonic() - began, 2)}
-            return manifests.write(folder, manifest)
+            return manifests.write(folder, manifest, options.seal.signing_key)
     except RecoveryError as exc:
         raise exc.with_now(NOTHING_ADOPTED) from None
     except OSError as exc:
@@ -139,6 +145,18 @@ def _check_trust(options):
         )
 
 
+def _sql_tools(options):
+    """Return the tools that dump the scratch database. They meet names that the source of the SQL chose: old ones are refused."""
+    tools = pg_tools.find_tools(options.bin_dir, min_major=database_facts(options.server)["server_version_num"] // 10000)
+    if tools.below_floor():
+        raise RecoveryError(
+            "schema",
+            "plain SQL is only taken with client tools of PostgreSQL %s or newer; found: %s" % (tools.below_floor(), tools),
+            next_step="update them (CVE-2025-8714, CVE-2025-8715, CVE-2026-18408), or set letta_pg_bin_dir to newer ones",
+        )
+    return tools
+
+
 def _taken_at(options):
     if options.taken_at:
         return options.taken_at
@@ -159,9 +177,7 @@ def _open_checked(path, tools):
                     "backup_corrupt", "%s holds %r, which is no member of a pg_dump archive" % (path, name), next_step="dump again",
                 )
     archive = open_archive(path, tools)
-    refused = refused_entries(archive)
-    # A line break in a name has carried commands into scripts made from archives (CVE-2025-8715); no name of Letta's has one.
-    refused += [(entry.type, repr(entry.name)) for entry in archive.entries if not (entry.name + entry.schema).isprintable()]
+    refused = screening.refused(archive)
     if refused:
         names = ["%s %s" % entry for entry in refused]
         raise RecoveryError(
@@ -177,13 +193,13 @@ def _content(options, folder, plain, progress):
     warnings = [] if options.taken_at else ["taken_at is the time of the dump's file: the dump itself does not say it with its time zone"]
     target = os.path.join(folder, "database")
     if plain:
-        tools = pg_tools.find_tools(options.bin_dir, min_major=database_facts(options.server)["server_version_num"] // 10000)
+        tools = _sql_tools(options)
         scratch.archive_plain_dump(options.dump, options.server, target, tools, options.jobs or 1, progress)
         warnings.append("made from plain SQL: filtered, loaded into a scratch database, dumped again")
     else:
         tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
         _open_checked(options.dump, tools)
-        target = _copy_dump(options.dump, target, progress)
+        target = copies.copy_dump(options.dump, target, progress)
     # From here on the copy is read: what is digested is what the set holds.
     archive = _open_checked(target, tools)
     facts = archive_facts.content(archive, tools, progress)
@@ -204,32 +220,10 @@ def _content(options, folder, plain, progress):
         sequences=facts["sequences"],
         agents=facts["agents"],
         encryption_key=secrets.fingerprint(options.encryption_key) if options.encryption_key else None,
-        redis=_copy_redis(options.redis, folder),
-        volumes=_copy_volumes(options.volumes, folder),
+        redis=copies.copy_redis(options.redis, folder),
+        volumes=copies.copy_volumes(options.volumes, folder),
         warnings=warnings,
     )
-
-
-def _copy_dump(source, target, progress):
-    os.mkdir(target, 0o700)
-    if not os.path.isdir(source):
-        # One file has its own name in the set; a custom archive still restores with several jobs.
-        target = os.path.join(target, "archive.tar" if tarfile.is_tarfile(source) else "archive.dump")
-        pairs = [(source, target)]
-    else:
-        pairs = [(os.path.join(source, name), os.path.join(target, name)) for name in sorted(os.listdir(source))]
-    progress.start("copy", total=sum(os.path.getsize(path) for path, _to in pairs))
-    done = 0
-    for path, to in pairs:
-        _copy(path, to)
-        done += os.path.getsize(to)
-        progress.update(done, os.path.basename(path))
-    return target
-
-
-def _copy(source, target):
-    shutil.copyfile(source, target)
-    os.chmod(target, 0o600)
 
 
 def _postgresql(archive):
@@ -270,31 +264,3 @@ def _database(archive, schema, path, plain):
         extensions=[dict(name=name, version=None, schema=place) for name, place in sorted(archive.extensions().items())],
         archive=dict(path=path, format=archive.format, compression=archive.compression, bytes=size),
     )
-
-
-def _copy_redis(source, folder):
-    if not source:
-        return None
-    with open(source, "rb") as stream:
-        name = "redis/" + ("dump.rdb" if stream.read(9).startswith((b"REDIS", b"VALKEY")) else "appendonly.aof")
-    os.mkdir(os.path.join(folder, "redis"), 0o700)
-    _copy(source, os.path.join(folder, name))
-    return dict(path=name, bytes=os.path.getsize(source), server_version=None)
-
-
-def _copy_volumes(adopted, folder):
-    done = []
-    for volume in adopted:
-        if not volumes.NAME.match(volume["name"]):
-            raise RecoveryError("usage", "%r is no name for a volume" % volume["name"], next_step="use letters, digits, . _ -")
-        os.makedirs(os.path.join(folder, "volumes"), 0o700, exist_ok=True)
-        suffix = next((end for end in (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz") if volume["path"].endswith(end)), ".tar")
-        archive = "volumes/%s%s" % (volume["name"], suffix)
-        _copy(volume["path"], os.path.join(folder, archive))
-        try:
-            facts = verify.read_volume(os.path.join(folder, archive))
-        except (tarfile.TarError, OSError, EOFError, ValueError) as exc:
-            text = "volume %s: %s: %s" % (volume["name"], volume["path"], exc)
-            raise RecoveryError("backup_corrupt", text, next_step="make it again") from None
-        done.append(dict(facts, name=volume["name"], source=None, archive=archive))
-    return done

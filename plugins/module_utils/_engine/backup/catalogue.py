@@ -13,7 +13,7 @@ from .. import durable
 from ..errors import RecoveryError
 from ..progress import human_bytes
 from . import manifest as manifests
-from . import store
+from . import signature, store
 
 CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -38,6 +38,8 @@ class SetInfo:
     release_range: str | None = None
     alembic_revisions: tuple = ()
     agents: int = 0
+    encrypted: bool = False
+    signed: bool = False  # a signature lies beside its manifest; who made it is judged where allowed signers are given
     valid_until: datetime | None = None
     verified_at: str | None = None
     verified_depth: str | None = None
@@ -65,11 +67,12 @@ class SetInfo:
         return data
 
 
-def list_sets(root, now=None):
+def list_sets(root, now=None, trust=None):
     """Return every set of the store, newest first, the ones that cannot be used (with their reason) among them.
 
     :param root: the store. Hidden folders and files are no sets; other folders count when they look like one.
     :param now: aware datetime, for ages; the host's clock by default.
+    :param trust: a :class:`~.trust.Trust`; sets without a good signature cannot be used where it asks for one.
     :raises RecoveryError: ``preflight`` when the store cannot be read.
     """
     store.check_root(root)
@@ -80,17 +83,19 @@ def list_sets(root, now=None):
         if name.startswith(".") or not os.path.isdir(path):
             continue
         if name.startswith("lb-") or os.path.lexists(os.path.join(path, manifests.MANIFEST)):
-            infos.append(read_set(root, name, now))
+            infos.append(read_set(root, name, now, trust))
     return sorted(infos, key=lambda info: info.order, reverse=True)
 
 
-def read_set(root, name, now):
+def read_set(root, name, now, trust=None):
     """Return the :class:`SetInfo` of one folder; a bad manifest makes it unusable, not an error."""
     path = os.path.join(root, name)
     try:
-        manifest = manifests.load(path)
+        manifest = manifests.load(path, trust)
         facts = _facts(manifest, now)
     except RecoveryError as exc:
+        if exc.failure_class != "backup_corrupt":
+            raise  # signatures cannot be judged here: that says nothing about the set
         return _unusable(name, path, now, exc.details["reason"], exc.details["problem"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         return _unusable(name, path, now, "manifest.json lacks or misstates %s" % exc, "incomplete")
@@ -99,6 +104,7 @@ def read_set(root, name, now):
         id=name,
         path=path,
         usable=True,
+        signed=os.path.isfile(os.path.join(path, manifests.MANIFEST + signature.SUFFIX)),
         verified_at=note.get("verified_at"),
         verified_depth=note.get("depth"),
         verified_status=note.get("status"),
@@ -129,6 +135,7 @@ def _facts(manifest, now):
         release_range=manifest["letta"].get("release_range"),
         alembic_revisions=tuple(manifest["letta"]["alembic_revisions"]),
         agents=len(manifest.get("agents") or {}),
+        encrypted=bool(manifest.get("encryption")),
         valid_until=manifests.parse_stamp(until) if until else None,
         cluster=manifest["postgresql"].get("system_identifier"),
         warnings=tuple(warnings),
@@ -180,6 +187,7 @@ def format_line(info, now=None):
     parts += [",".join(info.alembic_revisions) or "no revision", "%d agents" % info.agents]
     if info.kind != "backup":
         parts.append(info.kind)
+    parts += [word for word, true in (("signed", info.signed), ("encrypted", info.encrypted)) if true]
     if info.verified_at:
         ago = human_age(int((now - manifests.parse_stamp(info.verified_at)).total_seconds()))
         parts.append("%s %s (%s)" % ("FAILED verification" if info.verified_status == "fail" else "verified", ago, info.verified_depth))

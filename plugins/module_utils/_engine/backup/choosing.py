@@ -12,6 +12,7 @@ from ..errors import RecoveryError
 from ..progress import Progress
 from . import fetch, offers, stores
 from .catalogue import SetInfo, parse_age
+from .trust import ANYBODY
 
 SILENT = Progress(None)
 
@@ -62,10 +63,10 @@ class Choice:
     warnings: list
 
 
-def choose(root, wanted=LATEST, max_age=None, now=None, check=None):
+def choose(root, wanted=LATEST, max_age=None, now=None, check=None, trust=ANYBODY):
     """Choose a set of one folder by the rules of :func:`search`. Returns ``(SetInfo, rejected)``."""
     request = Request(wanted, max_age, check=check, now=now or datetime.now(timezone.utc))
-    choice = search([stores.FolderStore(root)], request)
+    choice = search([stores.FolderStore(root, trust=trust)], request)
     return choice.info, choice.rejected
 
 

@@ -18,6 +18,7 @@ from .. import durable
 from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
 from ..progress import Progress, human_bytes
+from . import signature
 
 SILENT = Progress(None)
 
@@ -69,17 +70,25 @@ def refuse(set_id, reason, problem):
     )
 
 
-def load(set_dir):
+def load(set_dir, trust=None):
     """Read and check the manifest of a set.
 
     :param set_dir: the set's folder; its name must be the set's id.
+    :param trust: a :class:`~.trust.Trust`; where it names allowed signers, nothing is read out of a manifest before its signature is good.
     :returns: the manifest, a dict of format 1.
     :raises RecoveryError: ``backup_corrupt``, each fault with its own reason and ``details.problem``: ``no_manifest``,
-        ``unreadable``, ``not_json``, ``future_format``, ``incomplete``, ``wrong_label``, ``edited``, ``unsafe_path``.
+        ``unreadable``, ``not_json``, ``future_format``, ``incomplete``, ``wrong_label``, ``edited``, ``unsafe_path``, and the words
+        of :func:`signature.problem_with`. ``preflight`` when signatures cannot be judged here.
     """
     name = os.path.basename(os.path.abspath(set_dir))
     try:
-        manifest = durable.read_json(os.path.join(set_dir, MANIFEST))
+        with open(os.path.join(set_dir, MANIFEST), "rb") as stream:
+            data = stream.read()
+        if trust is not None and trust.allowed_signers:
+            problem = signature.problem_with(data, os.path.join(set_dir, MANIFEST + signature.SUFFIX), trust)
+            if problem:
+                raise refuse(name, problem[1], problem[0])
+        manifest = json.loads(data.decode("utf-8"))
     except FileNotFoundError:
         raise refuse(name, "no manifest.json, so the set was never finished or part of it is gone", "no_manifest") from None
     except OSError as exc:
@@ -105,30 +114,38 @@ def _check_content(name, manifest):
         raise refuse(name, "the folder is named %s but holds the set %s" % (name, manifest["id"]), "wrong_label")
     if manifest["kind"] not in _KINDS:
         raise refuse(name, "unknown kind of set %r" % manifest["kind"], "incomplete")
+    _check_paths(name, manifest["files"])
+    _check_paths(name, (manifest.get("encryption") or {}).get("files") or [])
+
+
+def _check_paths(name, entries):
     seen = set()
-    for entry in manifest["files"]:
+    for entry in entries:
         path = entry["path"]
         if path.startswith("/") or "\0" in path or os.path.normpath(path) != path or path.split("/")[0] == ".." or path in seen:
             raise refuse(name, "manifest.json lists the unsafe path %r" % path, "unsafe_path")
         seen.add(path)
 
 
-def write(set_dir, manifest):
-    """Write ``SHA256SUMS`` and then, last of all, the sealed manifest. Returns the sealed manifest."""
+def write(set_dir, manifest, signing_key=""):
+    """Write ``SHA256SUMS``, the signature where there is a key, and then, last of all, the sealed manifest. Returns the sealed manifest."""
     lines = "".join("%s  %s\n" % (entry["sha256"], entry["path"]) for entry in manifest["files"])
     durable.write_private(os.path.join(set_dir, SUMS), lines.encode("utf-8"))
-    sealed = seal(dict(manifest, files=manifest["files"] + [_hash_file(set_dir, SUMS)]))
-    durable.write_json(os.path.join(set_dir, MANIFEST), sealed)
+    sealed = seal(dict(manifest, files=manifest["files"] + [hash_file(set_dir, SUMS)]))
+    data = durable.json_bytes(sealed)
+    if signing_key:
+        durable.write_private(os.path.join(set_dir, MANIFEST + signature.SUFFIX), signature.sign(data, signing_key))
+    durable.write_private(os.path.join(set_dir, MANIFEST), data)
     return sealed
 
 
 def list_files(set_dir):
-    """Return the relative paths of everything in a set that is no folder, sorted; manifest, sums and holder left out."""
+    """Return the relative paths of everything in a set that is no folder, sorted; manifest, its signature, sums and holder left out."""
     found = []
     for folder, _dirs, names in os.walk(set_dir):
         for name in names + [d for d in _dirs if os.path.islink(os.path.join(folder, d))]:
             relative = os.path.relpath(os.path.join(folder, name), set_dir)
-            if relative not in (MANIFEST, SUMS, HOLDER):
+            if relative not in (MANIFEST, MANIFEST + signature.SUFFIX, SUMS, HOLDER):
                 found.append(relative)
     return sorted(found)
 
@@ -147,7 +164,7 @@ def checksum_files(set_dir, progress=SILENT, jobs=2):
             os.chmod(os.path.join(folder, name), 0o700)
     entries, done = [], 0
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for entry in pool.map(lambda path: _hash_file(set_dir, path, seal_it=True), paths):
+        for entry in pool.map(lambda path: hash_file(set_dir, path, seal_it=True), paths):
             entries.append(entry)
             done += entry["size"]
             progress.update(done, entry["path"])
@@ -156,7 +173,11 @@ def checksum_files(set_dir, progress=SILENT, jobs=2):
     return entries
 
 
-def _hash_file(set_dir, path, seal_it=False):
+def hash_file(set_dir, path, seal_it=False):
+    """Return the entry of one file: path, size, sha256, and crc32 of each block when it has several.
+
+    :param seal_it: make it private (0600) and flush it to disk.
+    """
     whole, blocks, size = hashlib.sha256(), [], 0
     fd = os.open(os.path.join(set_dir, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe in its place must not hold us up
     with os.fdopen(fd, "rb", buffering=0) as stream:
@@ -213,7 +234,7 @@ def verify_files(set_dir, manifest, progress=SILENT, jobs=2):
 def _compare(set_dir, entry):
     path = entry["path"]
     try:
-        found = _hash_file(set_dir, path)
+        found = hash_file(set_dir, path)
     except FileNotFoundError:
         return Finding("files.absent", FAIL, "%s is listed in the manifest but absent" % path, 1, (path,))
     except OSError as exc:

@@ -14,18 +14,18 @@ import re
 from ..errors import RecoveryError
 
 MAX_STATEMENT = 4 << 20  # bytes; DDL is short, so anything longer is no DDL
-_ID = r'(?:"(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)'
-_NAME = r"%s(?:\.%s)?" % (_ID, _ID)
+ID = r'(?:"(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)'
+NAME = r"%s(?:\.%s)?" % (ID, ID)
 _RUN = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
-        r"CREATE TABLE %s \(.*\);" % _NAME,
-        r"CREATE SEQUENCE %s\b.*;" % _NAME,
-        r"CREATE TYPE %s AS ENUM \(.*\);" % _NAME,
-        r"CREATE (UNIQUE )?INDEX %s ON (ONLY )?%s USING .*;" % (_ID, _NAME),
-        r"ALTER TABLE (ONLY )?%s\s+ADD CONSTRAINT .*;" % _NAME,
-        r"ALTER TABLE (ONLY )?%s ALTER COLUMN %s (SET DEFAULT|ADD GENERATED) .*;" % (_NAME, _ID),
-        r"ALTER SEQUENCE (IF EXISTS )?%s OWNED BY (%s|NONE)(\.%s)?;" % (_NAME, _NAME, _ID),
+        r"CREATE TABLE %s \(.*\);" % NAME,
+        r"CREATE SEQUENCE %s\b.*;" % NAME,
+        r"CREATE TYPE %s AS ENUM \(.*\);" % NAME,
+        r"CREATE (UNIQUE )?INDEX %s ON (ONLY )?%s USING .*;" % (ID, NAME),
+        r"ALTER TABLE (ONLY )?%s\s+ADD CONSTRAINT .*;" % NAME,
+        r"ALTER TABLE (ONLY )?%s ALTER COLUMN %s (SET DEFAULT|ADD GENERATED) .*;" % (NAME, ID),
+        r"ALTER SEQUENCE (IF EXISTS )?%s OWNED BY (%s|NONE)(\.%s)?;" % (NAME, NAME, ID),
         r"COMMENT ON (TABLE|COLUMN|INDEX|CONSTRAINT|SEQUENCE|TYPE) .*;",
         r"SELECT pg_catalog\.setval\('[^']+', \d+, (true|false)\);",
     )
@@ -35,14 +35,14 @@ _SKIP = tuple(
     for pattern in (
         r"SET [a-z_]+ (=|TO) ('[^']*'|[A-Za-z0-9_]+);",
         r"SELECT pg_catalog\.set_config\('search_path', '', false\);",
-        r"ALTER (TABLE|SEQUENCE|TYPE|SCHEMA|INDEX) (ONLY )?%s OWNER TO %s;" % (_NAME, _ID),
+        r"ALTER (TABLE|SEQUENCE|TYPE|SCHEMA|INDEX) (ONLY )?%s OWNER TO %s;" % (NAME, ID),
         r"(GRANT|REVOKE) [A-Z ,]+ ON .* (TO|FROM) .*;",
         r"COMMENT ON (EXTENSION|SCHEMA) .*;",
     )
 )
-_SCHEMA = re.compile(r"CREATE SCHEMA (?:IF NOT EXISTS )?(%s);" % _ID)
-_EXTENSION = re.compile(r"CREATE EXTENSION (?:IF NOT EXISTS )?(?:vector|\"vector\") WITH SCHEMA (%s);" % _ID)
-_COPY = re.compile(r"COPY (%s) \((.*)\) FROM stdin;" % _NAME, re.DOTALL)
+_SCHEMA = re.compile(r"CREATE SCHEMA (?:IF NOT EXISTS )?(%s);" % ID)
+_EXTENSION = re.compile(r"CREATE EXTENSION (?:IF NOT EXISTS )?(?:vector|\"vector\") WITH SCHEMA (%s);" % ID)
+_COPY = re.compile(r"COPY %s \(%s(?:, %s)*\) FROM stdin;" % (NAME, ID, ID))
 _SETTING = re.compile(r"SET ([a-z_]+) (?:=|TO) '?([^';]*)'?;")
 _RESTRICT = re.compile(rb"\\restrict ([A-Za-z0-9]+)\n?$")
 
@@ -78,6 +78,14 @@ class Script:
     def __init__(self, stream):
         self._stream, self._number = stream, 0
         self._token, self._closed, self._began = None, False, False
+
+    def texts(self):
+        """Yield (statement, number of its first line), unjudged. :raises RecoveryError: as :meth:`steps`."""
+        while True:
+            text, number = self._next_statement()
+            if text is None:
+                return
+            yield text, number
 
     def steps(self):
         """Yield :class:`Statement`. :raises RecoveryError: ``usage`` with the line that is refused."""

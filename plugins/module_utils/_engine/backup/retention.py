@@ -99,15 +99,16 @@ def _hold_last_good(good, hold):
         hold(verified[0], "newest verified set")
 
 
-def prune(root, policy, now=None, dry_run=False):
+def prune(root, policy, now=None, dry_run=False, trust=None):
     """Apply a policy to a store.
 
     :param dry_run: only tell.
+    :param trust: a :class:`~.trust.Trust`; a set that is not trusted takes no other set's place, and is left to a person.
     :returns: ``{"keep": {id: [reason]}, "removed": [id], "freed_bytes"}``.
     :raises RecoveryError: ``usage`` for a policy that keeps nothing, ``preflight`` when the store cannot be read.
     """
     now = now or datetime.now(timezone.utc)
-    sets = catalogue.list_sets(root, now)
+    sets = catalogue.list_sets(root, now, trust)
     keep, remove = plan_prune(sets, policy, now, store.sets_in_use(root))
     sizes = {info.id: info.size_bytes for info in sets}
     if not dry_run:

@@ -69,7 +69,7 @@ def incoming(root, set_id):
         os.mkdir(folder, 0o700)
         holder = None
         try:
-            holder = _hold(folder)
+            holder = hold(folder)
             yield folder
             os.unlink(os.path.join(folder, manifests.HOLDER))
             durable.fsync_dir(folder)
@@ -83,7 +83,8 @@ def incoming(root, set_id):
                 os.close(holder)
 
 
-def _hold(folder):
+def hold(folder):
+    """Mark a folder as in use by this process; returns the descriptor that holds the lock."""
     # A lock on an open file dies with its process, whatever kills it, and is seen from every PID namespace of the host.
     fd = os.open(os.path.join(folder, manifests.HOLDER), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,10 +105,15 @@ def reap(root):
 
 def _holder_is_dead(folder):
     try:
-        fd = os.open(os.path.join(folder, manifests.HOLDER), os.O_RDWR)
+        return is_free(folder)
     except FileNotFoundError:
         # Between mkdir and lock, or between unlink and rename, a living backup has no holder file for an instant.
         return _untouched_for(folder, 60)
+
+
+def is_free(folder):
+    """Tell whether the process that marked a folder with :func:`hold` is gone. :raises FileNotFoundError: when there is no mark."""
+    fd = os.open(os.path.join(folder, manifests.HOLDER), os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

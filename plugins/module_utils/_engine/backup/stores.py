@@ -20,6 +20,7 @@ from ..errors import RecoveryError
 from ..postgres.process import ToolFailed, run_tool
 from . import catalogue, fetch, rclone
 from . import manifest as manifests
+from .trust import ANYBODY
 
 PREFIX = "rclone:"
 _ASK = "import os, sys; os.path.isdir(sys.argv[1]) and os.listdir(sys.argv[1])"
@@ -30,15 +31,15 @@ _SECRET = re.compile(r"(\w*(pass|secret|token|access_key|key_pem|sas_url|credent
 class FolderStore:
     """A folder of this host. With ``patience`` (seconds) it is asked from a process of its own first, so that a mount may hang."""
 
-    def __init__(self, root, name="", patience=None):
-        self.root, self.name, self._patience = root, name or root, patience
+    def __init__(self, root, name="", patience=None, trust=ANYBODY):
+        self.root, self.name, self._patience, self._trust = root, name or root, patience, trust
 
     def list(self, now):
         """Return the sets, newest first."""
         if self._patience:
             self._ask()
         try:
-            found = catalogue.list_sets(self.root, now)
+            found = catalogue.list_sets(self.root, now, self._trust)
         except RecoveryError as exc:
             raise RecoveryError("preflight", exc.message, exc.now, exc.next_step, dict(exc.details, store=self.name)) from None
         return [replace(info, store=self.name) for info in found]
@@ -58,8 +59,8 @@ class FolderStore:
 class RemoteStore:
     """A remote of rclone. Its manifests are read first; a set is copied to ``<root>/.fetched`` when it is brought."""
 
-    def __init__(self, remote, root, client):
-        self.remote, self.name, self.root, self._client = remote, PREFIX + remote, root, client
+    def __init__(self, remote, root, client, trust=ANYBODY):
+        self.remote, self.name, self.root, self._client, self._trust = remote, PREFIX + remote, root, client, trust
         self._folder = None
 
     def list(self, now):
@@ -72,13 +73,13 @@ class RemoteStore:
             raise silent(self.name, str(exc)) from None
         for name in names:
             os.makedirs(os.path.join(self._folder, name), 0o700, exist_ok=True)
-        found = [replace(info, store=self.name, at_hand=False) for info in catalogue.list_sets(self._folder, now)]
+        found = [replace(info, store=self.name, at_hand=False) for info in catalogue.list_sets(self._folder, now, self._trust)]
         unread = "manifest.json cannot be read (%s)"
         return [replace(i, usable=False, problem="unreachable", reason=unread % problems[i.id]) if i.id in problems else i for i in found]
 
     def bring(self, info, progress):
         """Copy a set here; what lies here of it already is used when its checksums are right."""
-        manifest = manifests.load(info.path)
+        manifest = manifests.load(info.path, self._trust)
         try:
             path = fetch.fetch_set(self.root, info, manifest, lambda *call: self._client.copy(self.remote, *call), progress)
         except rclone.Unreachable as exc:
@@ -103,31 +104,32 @@ def silent(name, reason):
 
 
 @contextmanager
-def opened(names, root, config="", patience=300):
+def opened(names, root, config="", patience=300, trust=ANYBODY):
     """Yield the stores of ``names``, in order; sets fetched by an earlier run come before all.
 
     :param names: folders, or ``rclone:<remote>:<path>``. :param root: letta_backup_root, where sets are fetched to; it holds the safety
         sets too, so it is searched as well, last unless it is named.
     :param config: rclone's configuration file; empty for rclone's own default.
     :param patience: seconds without a byte after which a store counts as silent.
+    :param trust: a :class:`~.trust.Trust`: whose signature the sets must carry.
     :raises RecoveryError: ``usage`` for a name that is neither; ``preflight`` when rclone is not installed.
     """
     places: list = []
     for name in names:
         if name.startswith(PREFIX):
             remote = checked(name[len(PREFIX):])
-            places.append(RemoteStore(remote, root, rclone.Rclone(config, patience)))
+            places.append(RemoteStore(remote, root, rclone.Rclone(config, patience), trust))
         elif os.path.isabs(name):
-            places.append(FolderStore(name, patience=None if tuple(names) == (root,) else patience))
+            places.append(FolderStore(name, patience=None if tuple(names) == (root,) else patience, trust=trust))
         else:
             raise RecoveryError(
                 "usage", "%r is no store" % name, next_step="letta_stores takes absolute paths and rclone:<remote>:<path>"
             )
     if root not in names and os.path.isdir(root):
-        places.append(FolderStore(root))  # journals lie there as well: when it hangs, so does everything
+        places.append(FolderStore(root, trust=trust))  # journals lie there as well: when it hangs, so does everything
     fetched = fetch.folder(root)
     if os.path.isdir(fetched) and any(isinstance(place, RemoteStore) for place in places):
-        places.insert(0, FolderStore(fetched, "%s (fetched before)" % fetched))
+        places.insert(0, FolderStore(fetched, "%s (fetched before)" % fetched, trust=trust))
     try:
         yield places
     finally:

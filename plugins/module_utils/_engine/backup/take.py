@@ -15,9 +15,10 @@ from ..postgres import catalog
 from ..postgres import tools as pg_tools
 from ..postgres.connection import Server, connect
 from ..progress import Progress
-from . import catalogue, redisdump, store, volumes
+from . import catalogue, redisdump, sealed, store, volumes
 from . import manifest as manifests
 from .contents import Content, revisions_of
+from .trust import OPEN, Seal
 
 SILENT = Progress(None)
 
@@ -36,6 +37,7 @@ class BackupOptions:
     :param letta_version: the release that runs, None when not known. :param encryption_key: for its fingerprint only.
     :param redis: a :class:`~.redisdump.RedisServer` or None. :param volumes: ``[{"name", "path"}]``.
     :param kind: ``backup`` or ``safety``. :param valid_until: aware datetime, for safety sets.
+    :param seal: how the set is signed and encrypted.
     """
 
     server: Server
@@ -49,6 +51,7 @@ class BackupOptions:
     volumes: tuple = ()
     kind: str = "backup"
     valid_until: datetime | None = None
+    seal: Seal = OPEN
 
 
 def plan_backup(options):
@@ -62,6 +65,7 @@ def plan_backup(options):
 
 def _prepare(options, create):
     volumes.check_volumes(options.volumes)
+    sealed.check_seal(options.seal)
     facts = catalog.database_facts(options.server)
     major = facts["server_version_num"] // 10000
     wanted = options.compression.split(":")[0] if options.compression else None
@@ -131,14 +135,15 @@ def take_backup(options, progress=SILENT):
         with closing(connect(options.server, "letta_ops_backup", autocommit=False)) as conn:
             taken_at, snapshot = _open_snapshot(conn)
             set_id = manifests.new_id(taken_at)
-            with store.incoming(options.root, set_id) as folder:
-                content = Content(options, plan, facts, tools, conn, snapshot, folder, progress)
+            with store.incoming(options.root, set_id) as folder, sealed.making(folder, options.seal, plan["needed_bytes"]) as plain:
+                content = Content(options, plan, facts, tools, conn, snapshot, plain, progress)
                 manifest = content.collect(dict(format=manifests.FORMAT, id=set_id, kind=options.kind, taken_at=manifests.stamp(taken_at)))
                 conn.rollback()
+                manifest = sealed.encrypt(plain, folder, manifest, options.seal, progress)
                 manifest["files"] = manifests.checksum_files(folder, progress)
                 manifest["finished_at"] = manifests.stamp(datetime.now(timezone.utc))
                 manifest["seconds"]["total"] = round(time.monotonic() - began, 2)
-                return manifests.write(folder, manifest)
+                return manifests.write(folder, manifest, options.seal.signing_key)
     except RecoveryError as exc:
         raise exc.with_now(store.NOTHING_KEPT) from None
     except pg_tools.ToolFailed as exc:

@@ -10,58 +10,80 @@ import tarfile
 from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding, worst
 from ..postgres import tools as pg_tools
-from ..postgres.archive import check_readable, open_archive, refused_entries
+from ..postgres.archive import check_readable, open_archive
 from ..progress import Progress
-from . import archive_facts, catalogue
+from . import archive_facts, catalogue, screening, sealed, unpack
 from . import manifest as manifests
+from .trust import ANYBODY
 
 SILENT = Progress(None)
 
 ERROR = "error"  # not judged, as opposed to failed
 DEPTHS = ("checksums", "full")
-_UNSAFE_KINDS = "a link, a device or another special file"
+NOT_CHECKED = "encryption.closed"
 
 
-def verify_set(set_dir, tools=None, deep=True, progress=SILENT):
+def verify_set(set_dir, tools=None, deep=True, progress=SILENT, trust=ANYBODY):
     """Verify one set; the set is not changed.
 
     :param set_dir: its folder.
     :param tools: client tools; found by themselves when None (only a deep verification needs them).
     :param deep: read the archive and the volumes too, not only the checksums.
-    :returns: a list of :class:`Finding` (``manifest``, ``files…``, ``archive…``, ``tables``, ``sequences``, ``volumes``).
+    :param trust: a :class:`~.trust.Trust`: who must have signed it, and what opens it when it is encrypted.
+    :returns: a list of :class:`Finding` (``manifest``, ``files…``, ``encryption``, ``archive…``, ``tables``, ``sequences``, ``volumes``).
     :raises RecoveryError: ``preflight`` when no tool here can read the archive: that says nothing about the set.
     """
     try:
-        manifest = manifests.load(set_dir)
+        manifest = manifests.load(set_dir, trust)
     except RecoveryError as exc:
+        if exc.failure_class != "backup_corrupt":
+            raise
         return [Finding("manifest", FAIL, exc.details["reason"], 1)]
     findings = manifests.verify_files(set_dir, manifest, progress)
     if deep and all(finding.status != FAIL for finding in findings):
         # Reading a file that fails its checksum would only repeat the news.
-        findings += _archive_findings(set_dir, manifest, tools, progress)
-        findings += [finding for volume in manifest.get("volumes") or [] for finding in _volume_findings(set_dir, volume)]
+        findings += _content_findings(set_dir, manifest, tools, progress, trust)
     return findings
 
 
-def verify_and_note(root, info, depth, bin_dir=None, progress=SILENT, keep=True):
+def _content_findings(set_dir, manifest, tools, progress, trust):
+    try:
+        with sealed.opened(set_dir, manifest, trust, progress) as plain:
+            plain.fetch()
+            findings = _archive_findings(plain.folder, manifest, tools or _tools_for(manifest), progress)
+            return findings + [item for volume in manifest.get("volumes") or [] for item in _volume_findings(plain.folder, volume)]
+    except RecoveryError as exc:
+        if exc.failure_class == "key_mismatch":
+            return [Finding(NOT_CHECKED, WARN, "contents not checked: %s" % exc.message.partition(": ")[2], 1)]
+        if exc.failure_class == "backup_corrupt":
+            return [Finding("encryption", FAIL, exc.message, 1)]
+        raise
+
+
+def verify_and_note(root, info, depth, bin_dir=None, progress=SILENT, keep=True, trust=ANYBODY):
     """Verify a set of the catalogue to ``depth`` (``checksums`` or ``full``); with ``keep`` the outcome stays beside the sets.
 
     :returns: ``(findings, status)``; status ``error`` when a file could not be read: that says nothing about the set, and is not kept.
     """
     tools = tools_for(info.path, bin_dir) if depth == "full" and info.usable else None
-    findings = verify_set(info.path, tools, depth == "full", progress)
+    findings = verify_set(info.path, tools, depth == "full", progress, trust)
     status = worst(findings)
     failed = [finding.id for finding in findings if finding.status == FAIL]
     if info.problem == "unreadable" or set(failed) == {manifests.UNREADABLE}:
         return findings, ERROR
+    if any(finding.id == NOT_CHECKED for finding in findings):
+        depth = "checksums"
     if keep and info.usable:
-        catalogue.note_verified(root, manifests.load(info.path), findings, depth, status)
+        catalogue.note_verified(root, manifests.load(info.path, trust), findings, depth, status)
     return findings, status
 
 
 def tools_for(set_dir, bin_dir=None):
     """Return tools that can read a set's archive. :raises RecoveryError: ``preflight`` naming what to install."""
-    manifest = manifests.load(set_dir)
+    return _tools_for(manifests.load(set_dir), bin_dir)
+
+
+def _tools_for(manifest, bin_dir=None):
     major = int(str(manifest["postgresql"].get("dump_version") or "0").split(".", 1)[0])
     return pg_tools.find_tools(bin_dir, min_major=major, compression=manifest["database"]["archive"]["compression"], need=("pg_restore",))
 
@@ -69,13 +91,13 @@ def tools_for(set_dir, bin_dir=None):
 def _archive_findings(set_dir, manifest, tools, progress):
     path = os.path.join(set_dir, manifest["database"]["archive"]["path"])
     try:
-        archive = open_archive(path, tools or tools_for(set_dir))
-        refused = refused_entries(archive)
+        archive = open_archive(path, tools)
+        refused = screening.refused(archive)
         if refused:
             names = ["%s %s" % entry for entry in refused]
             text = "the archive holds what no Letta database has: %s" % ", ".join(names[:5])
             return [Finding("archive.refused", FAIL, text, len(names), names)]
-        counted = check_readable(archive, tools or tools_for(set_dir), progress)
+        counted = check_readable(archive, tools, progress)
     except RecoveryError as exc:
         if exc.failure_class == "preflight":
             raise
@@ -106,7 +128,7 @@ def _sequences(manifest, archive):
 
 def _volume_findings(set_dir, volume):
     try:
-        facts = read_volume(os.path.join(set_dir, volume["archive"]))
+        facts = unpack.read_volume(os.path.join(set_dir, volume["archive"]))
     except (tarfile.TarError, OSError, EOFError, ValueError) as exc:
         return [Finding("volumes.unreadable", FAIL, "volume %s: %s" % (volume["name"], exc), 1, (volume["name"],))]
     if (facts["files"], facts["bytes"]) != (volume["files"], volume["bytes"]):
@@ -115,37 +137,3 @@ def _volume_findings(set_dir, volume):
         return [Finding("volumes.content", FAIL, text % values, 1, (volume["name"],))]
     status = WARN if not facts["files"] else PASS
     return [Finding("volumes", status, "volume %s: %d files" % (volume["name"], facts["files"]))]
-
-
-def read_volume(path):
-    """Read a volume's archive to its end without writing anything.
-
-    :returns: ``{"files", "bytes"}``.
-    :raises ValueError: naming the first member that is not a plain file or folder inside the archive's own tree, or is named twice.
-        tarfile.TarError, OSError, EOFError when it is damaged.
-    """
-    facts, seen = {"files": 0, "bytes": 0}, set()
-    with tarfile.open(path, "r:*") as tar:
-        for member in tar:
-            name = os.path.normpath(member.name)
-            if member.name.startswith("/") or name.split("/")[0] == ".." or "\0" in member.name or len(name) > 4096:
-                raise ValueError("the member %r points outside of the archive" % member.name[:200])
-            if not (member.isreg() or member.isdir()) or member.issparse() or member.mode & 0o6000:
-                raise ValueError("the member %r is %s, or carries set-user rights" % (member.name[:200], _UNSAFE_KINDS))
-            if name.casefold() in seen and not member.isdir():
-                raise ValueError("the member %r is there twice (or differs by case alone)" % member.name[:200])
-            seen.add(name.casefold())
-            if member.isreg():
-                facts["files"] += 1
-                facts["bytes"] += _read(tar, member)
-    return facts
-
-
-def _read(tar, member):
-    size = 0
-    stream = tar.extractfile(member)
-    for data in iter(lambda: stream.read(1 << 20), b""):
-        size += len(data)
-    if size != member.size:
-        raise ValueError("the member %r is cut" % member.name[:200])
-    return size

@@ -80,7 +80,7 @@ def _prepare_child(parent):
 
 
 @contextmanager
-def _sigterm_unwinds():
+def sigterm_unwinds():
     """Turn SIGTERM into SystemExit while a tool runs, so that ``finally`` blocks end the tool too."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
@@ -132,7 +132,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
     :param check: raise when the tool ended with an error by itself.
     :raises ToolFailed: with its scrubbed standard error.
     """
-    with tempfile.TemporaryFile() as errors, _sigterm_unwinds():
+    with tempfile.TemporaryFile() as errors, sigterm_unwinds():
         process = _start(argv, server, env, stdout, errors)
         try:
             yield process
@@ -165,7 +165,7 @@ def run_tool(argv, server=None, timeout=None, env=None, accepted=(0,)):
     :raises ToolFailed: on another exit status or when the time is up.
     """
     tool = os.path.basename(str(argv[0]))
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, _sigterm_unwinds():
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, sigterm_unwinds():
         process = _start(argv, server, env, output, errors)
         try:
             process.wait(timeout)

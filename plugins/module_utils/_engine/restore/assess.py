@@ -7,13 +7,14 @@ Functions take the context of :mod:`restore.runs`: server, options, target, key,
 """
 from __future__ import annotations
 
-from ..backup import choosing, stores
+from ..backup import choosing, screening, sealed, signature, stores, workplace
 from ..backup import manifest as manifests
+from ..backup.trust import ANYBODY
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
-from ..letta import releases
+from ..letta import ciphers, releases
 from ..letta import secrets as letta_secrets
-from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive, refused_entries
+from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive
 from ..progress import human_bytes
 from . import journal as journals
 from . import keycheck, losses, recovery, release, stage
@@ -37,19 +38,24 @@ def choose_set(context, earlier):
     :raises RecoveryError: ``no_usable_backup``, ``backup_corrupt``, or ``preflight`` when no store answers.
     """
     options, wanted, fallback = context.options, context.options.backup_id, context.options.fallback
+    signature.check_ready(options.trust)
+    if not context.check:
+        workplace.reap(options.trust.scratch_dir)
     if earlier is not None and "stage" not in options.phases and "cutover" in options.phases:
         wanted, fallback = earlier.data["set_id"], choosing.LATEST  # the side database is of this set and no other
     found = {}
-    with stores.opened(options.stores or (options.root,), options.root, options.rclone_config, options.store_timeout) as places:
+    with stores.opened(
+        options.stores or (options.root,), options.root, options.rclone_config, options.store_timeout, options.trust
+    ) as places:
         request = choosing.Request(
             wanted, options.max_age or None, fallback, cluster=context.target["system_identifier"], database=options.database,
             progress=context.progress,
-            check=lambda item: _reason_against(item, context.progress, found),
-            enough=lambda item: context.check or _is_unchanged(context, manifests.load(item.path)),
+            check=lambda item: _reason_against(item, context.progress, found, options.trust),
+            enough=lambda item: context.check or _is_unchanged(context, manifests.load(item.path, options.trust)),
             loss=lambda passed, taken: losses.cost(context, passed, taken),
         )
         choice = choosing.search(places, request)
-        info, manifest = choice.info, manifests.load(choice.info.path)
+        info, manifest = choice.info, manifests.load(choice.info.path, options.trust)
     context.warnings = choice.warnings + [item.detail for item in found.get(info.path, []) if item.status == WARN]
     if info.at_hand:
         _refuse_foreign_objects(context, info, manifest)
@@ -60,8 +66,10 @@ def choose_set(context, earlier):
 
 
 def _refuse_foreign_objects(context, info, manifest):
-    tools = stage.tools_for(manifest, context.options.bin_dir)
-    refused = refused_entries(open_archive(stage.archive_path(info.path, manifest), tools)) + _refused_facts(manifest["database"])
+    context.tools = stage.tools_for(manifest, context.options.bin_dir)
+    context.plain = context.open.enter_context(sealed.opened(info.path, manifest, context.options.trust, context.progress))
+    context.archive = _readable_archive(context, manifest)
+    refused = screening.refused(context.archive) + _refused_facts(manifest["database"])
     if refused:
         raise RecoveryError(
             "backup_corrupt",
@@ -71,6 +79,20 @@ def _refuse_foreign_objects(context, info, manifest):
         )
 
 
+def _readable_archive(context, manifest):
+    """Open the archive. Of an encrypted one in a folder, only the table of contents and the tables with secrets are decrypted."""
+    path = stage.archive_path(context.plain.folder, manifest)
+    folder = manifest["database"]["archive"]["path"] + "/"
+    if manifest["database"]["archive"]["format"] != "directory":
+        context.plain.fetch(lambda name: (name + "/").startswith(folder))
+        return open_archive(path, context.tools)
+    context.plain.fetch(lambda name: name == folder + "toc.dat")
+    archive = open_archive(path, context.tools)
+    members = tuple(folder + entry.file for entry in archive.data_entries() if entry.name in ciphers.COLUMNS)
+    context.plain.fetch(lambda name: name.startswith(members))  # compressed members have a suffix
+    return archive
+
+
 def _refused_facts(facts):
     """Return [(kind, name)] of what a manifest wants set up and no Letta database has: extensions, settings that load code."""
     names = [item["name"] for item in facts.get("extensions") or []]
@@ -78,9 +100,9 @@ def _refused_facts(facts):
     return refused + [("SETTING", item["name"]) for item in facts.get("settings") or [] if item["name"].lower() in CODE_SETTINGS]
 
 
-def _reason_against(info, progress, found):
+def _reason_against(info, progress, found, trust=ANYBODY):
     """Return what stands against the copy of a set at ``info.path``, or None. A file that cannot be read says nothing about the set."""
-    findings = found[info.path] = manifests.verify_files(info.path, manifests.load(info.path), progress)
+    findings = found[info.path] = manifests.verify_files(info.path, manifests.load(info.path, trust), progress)
     bad = [item for item in findings if item.status == FAIL]
     if not bad:
         return None
@@ -149,14 +171,25 @@ def plan_restore(context, info, manifest, rejected):
         "undo": undo_command(context.run_id),
     }
     plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    if options.mode == "in_place" and options.seal.recipients:
+        sealed.check_pair(options.seal, options.trust)  # the safety set must come back without anybody looking for a key
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
         options.check_heads(plan["schema"]["to_revision"])
     if plan["kind"] != "unchanged" and info.at_hand:  # else the run that made it has tried the key, or the one that fetches it will
-        plan["secrets"], of_key = _try_key(context, info, manifest)
+        plan["secrets"], of_key = _try_key(context, manifest)
         doubts += of_key
         _check_rekey(options, info.id, plan["secrets"])
-    plan["warnings"] += doubts + context.warnings
+    tools = context.tools or stage.tools_for(manifest, options.bin_dir)
+    plan["tools"] = {"pg_restore": tools.version_text, "bin_dir": tools.bin_dir, "floor": tools.below_floor()}
+    plan["warnings"] += doubts + context.warnings + _below_floor(tools)
     return plan
+
+
+def _below_floor(tools):
+    if not tools.below_floor():
+        return []
+    text = "pg_restore %s is older than %s, which closes CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: update PostgreSQL's client tools"
+    return [text % (tools.version_text, tools.below_floor())]
 
 
 def _why(options, info):
@@ -176,11 +209,9 @@ def _check_rekey(options, set_id, secrets):
         )
 
 
-def _try_key(context, info, manifest):
-    tools = stage.tools_for(manifest, context.options.bin_dir)
-    archive = open_archive(stage.archive_path(info.path, manifest), tools)
+def _try_key(context, manifest):
     schema = manifest["database"].get("schema") or "public"
-    return keycheck.check_key(archive, tools, schema, info.id, context.options.encryption_key, context.progress)
+    return keycheck.check_key(context.archive, context.tools, schema, manifest["id"], context.options.encryption_key, context.progress)
 
 
 def _history(context):

@@ -11,6 +11,8 @@ import os
 import time
 
 from ..backup import manifest as manifests
+from ..backup import sealed
+from ..backup.trust import ANYBODY
 from ..errors import RecoveryError
 from ..postgres import sidedb, swap
 from . import cutover, stage
@@ -46,9 +48,10 @@ def remove_live(server, journal, names, safety_set, session_timeout=15.0, termin
     return {"removed": oid, "safety_set": safety_set}
 
 
-def bring_back(server, root, journal, bin_dir="", jobs=2):
+def bring_back(server, root, journal, bin_dir="", jobs=2, trust=ANYBODY):
     """Restore the safety set of a failed in-place run under the live name, if live is gone.
 
+    :param trust: what opens the safety set when it is encrypted. Its signature is not asked for: this run made it.
     :returns: (what is true now, failure class).
     """
     names, safety = journal.data["names"], journal.data["safety_set"]
@@ -58,8 +61,10 @@ def bring_back(server, root, journal, bin_dir="", jobs=2):
     try:
         manifest = manifests.load(set_dir)
         sidedb.drop_database(server, names["undone"])
-        options = stage.StageOptions(set_dir, names["undone"], journal.data["facts"]["owner"], jobs, bin_dir)
-        stage.stage_set(server, manifest, options, NoJournal())
+        with sealed.opened(set_dir, manifest, trust) as plain:
+            plain.fetch()
+            options = stage.StageOptions(plain.folder, names["undone"], journal.data["facts"]["owner"], jobs, bin_dir)
+            stage.stage_set(server, manifest, options, NoJournal())
         swap.exchange(server, names["live"], names["undone"], names["previous"])
     except RecoveryError as exc:
         text = "the live database was dropped and its safety set %s could not be loaded: %s"

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from .. import processes
 from ..backup import fetch, store
+from ..backup.trust import ANYBODY, OPEN, Seal, Trust
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..postgres import sidedb
 from ..progress import Progress
@@ -50,6 +52,8 @@ class RunOptions:
     controller: dict = field(default_factory=dict)
     proven_dead: str = ""
     check: bool = False
+    trust: Trust = ANYBODY
+    seal: Seal = OPEN  # of a safety set
     check_heads: object = None  # function (revision): refuses migrations of another release; None: there is no command for them
 
 
@@ -73,6 +77,10 @@ class _Context:
     carried: dict = field(default_factory=dict)  # what an interrupted run in place dropped, and the set that holds it
     services_stopped: bool = False  # an interrupted run stopped them and nobody started them since
     warnings: list = field(default_factory=list)  # on the chosen set, for the plan
+    open: ExitStack = field(default_factory=ExitStack)  # plain copies of an encrypted set, for as long as the run begins
+    plain: object = None
+    archive: object = None  # of the chosen set, and the tools that read it
+    tools: object = None
     unchanged: dict = field(default_factory=dict)  # {manifest checksum: live was proven to be that set}
 
     @property
@@ -107,10 +115,12 @@ def begin(server, options, progress=None):
         holder = lock.read_lock(context.runs_root, key)
         if holder and processes.state_of(holder.get("controller")) == processes.ALIVE:
             raise lock.locked_error(holder, key)
-        return _begin_locked(context)
+        with context.open:
+            return _begin_locked(context)
     lock.acquire(context.runs_root, key, context.run_id, options.controller, "restore-full.yml", options.proven_dead)
     try:
-        return _begin_locked(context)
+        with context.open:
+            return _begin_locked(context)
     except BaseException:
         lock.release(context.runs_root, key, context.run_id)
         raise
