@@ -424,12 +424,13 @@ def the_manifest_asks_for_another_extension(world):
     return by_id(world)
 
 
-@fault("backup_corrupt", "is not inside the set")
+@fault("backup_corrupt", "lists the unsafe path")
 def the_manifest_names_an_archive_outside_the_set(world):
     found = kit.only_set(world)
     shutil.copytree(found / "database", world.folder / "elsewhere")
     archive = kit.read_manifest(found)["database"]["archive"]
-    kit.reseal(found, database={"archive": dict(archive, path="../../elsewhere")})
+    with pytest.raises(RecoveryError):  # it reads what it wrote
+        kit.reseal(found, database={"archive": dict(archive, path="../../elsewhere")})
     return by_id(world)
 
 

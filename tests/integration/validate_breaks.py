@@ -171,7 +171,11 @@ BREAKS = {
             ("agent_environment_variables", "value_enc", dict(id=entity("agent-env", 9), agent_id=AGENT, key="K", value="plain")),
             ("sandbox_environment_variables", "value_enc", dict(id=entity("sandbox-env", 9), key="K", value="plain")),
             ("mcp_oauth", "refresh_token_enc", dict(id=entity("mcp-oauth", 9), state="s", refresh_token="plain")),
-            ("mcp_server", "custom_headers_enc", dict(id=entity("mcp_server", 9), server_name="n", server_type="sse", custom_headers={"X-Key": "plain"})),
+            (
+                "mcp_server",
+                "custom_headers_enc",
+                dict(id=entity("mcp_server", 9), server_name="n", server_type="sse", custom_headers={"X-Key": "plain"}),
+            ),
         )
     },
     "secrets.providers": ("update providers set api_key = 'plain'", [PROVIDER + " api_key_enc"]),

@@ -85,6 +85,13 @@ def test_a_manifest_that_names_a_path_outside_of_the_set_is_refused(sets, path):
     assert problem_of(sets, set_id) == "unsafe_path"
 
 
+@pytest.mark.parametrize("path", ["../other-set/database", "/var/tmp/database", "."])
+def test_a_manifest_whose_archive_lies_outside_of_the_set_is_refused(sets, path):
+    set_id = sets.add()
+    edit(sets, set_id, lambda manifest: manifest["database"].update(archive={"path": path}), seal=True)
+    assert problem_of(sets, set_id) == "unsafe_path"
+
+
 def test_a_flipped_byte_in_a_large_member_is_found_and_named_with_its_range(sets):
     set_id = sets.add(content=os.urandom(9 << 20))
     sets.flip(set_id, "database/1.dat", (4 << 20) + 17)

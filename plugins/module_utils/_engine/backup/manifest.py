@@ -115,6 +115,7 @@ def _check_content(name, manifest):
     if manifest["kind"] not in _KINDS:
         raise refuse(name, "unknown kind of set %r" % manifest["kind"], "incomplete")
     _check_paths(name, manifest["files"])
+    _check_paths(name, [manifest["database"].get("archive") or {"path": "database"}])
     _check_paths(name, (manifest.get("encryption") or {}).get("files") or [])
 
 
@@ -122,7 +123,8 @@ def _check_paths(name, entries):
     seen = set()
     for entry in entries:
         path = entry["path"]
-        if path.startswith("/") or "\0" in path or os.path.normpath(path) != path or path.split("/")[0] == ".." or path in seen:
+        outside = path.startswith("/") or path.split("/")[0] in (".", "..") or os.path.normpath(path) != path
+        if outside or "\0" in path or path in seen:
             raise refuse(name, "manifest.json lists the unsafe path %r" % path, "unsafe_path")
         seen.add(path)
 
