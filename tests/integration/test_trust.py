@@ -85,7 +85,7 @@ def test_a_full_verification_reads_everything_with_the_identity_and_says_so_with
     assert os.listdir(trust.scratch_dir) == []
 
 
-@pytest.mark.parametrize("identity", ["", str(OTHER), "/nonexistent"])
+@pytest.mark.parametrize("identity", ["", str(OTHER), "/nonexistent"], ids=["none", "another", "no file"])
 def test_a_wrong_identity_is_found_when_the_restore_begins(sealed_world, trust, identity):
     wrong = Trust(trust.allowed_signers, "", identity, trust.scratch_dir)
     with pytest.raises(RecoveryError) as caught:

@@ -214,7 +214,7 @@ def test_damage_is_found_without_the_identity(made):
     assert [(one.id, "byte range 4194304-8" in one.detail) for one in found] == [("files.checksum", True)]
 
 
-@pytest.mark.parametrize("identity", ["", str(OTHER), "/nonexistent/identity", "rubbish"])
+@pytest.mark.parametrize("identity", ["", str(OTHER), "/nonexistent/identity", "rubbish"], ids=["none", "another", "no file", "rubbish"])
 def test_a_wrong_or_missing_identity_ends_in_key_mismatch_and_leaves_nothing(made, identity):
     folder, manifest, trust = made
     with pytest.raises(RecoveryError) as caught, sealed.opened(folder, manifest, Trust(identity=identity, scratch_dir=trust.scratch_dir)):

@@ -13,20 +13,13 @@ from ..postgres import catalog, dump
 from ..postgres.archive import open_archive
 from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
-from . import agents, archive_facts, queries, redisdump, volumes
+from . import agents, archive_facts, queries, redisdump, versions, volumes
 from . import manifest as manifests
 
 MADE_BY = "letta_ops.recovery 0.1.0"
 _DATABASE_FACTS = (
     "owner", "encoding", "collate", "ctype", "locale_provider", "locale", "settings", "acl", "comment", "connection_limit", "extensions",
 )  # fmt: skip
-
-
-def revisions_of(conn, schema):
-    """Return the rows of ``alembic_version``, sorted, as the connection's transaction sees them."""
-    with conn.cursor() as cursor:
-        cursor.execute("SELECT version_num FROM %s ORDER BY 1" % catalog.quote_table(schema, "alembic_version"))
-        return [row[0] for row in cursor.fetchall()]
 
 
 class Content:
@@ -42,7 +35,8 @@ class Content:
         schema, columns = self.plan["schema"], self._columns()
         groups = agents.group_columns(columns, schema)
         digests, seconds = self._dump_and_digest(groups)
-        revisions = revisions_of(self.conn, schema)
+        with self.conn.cursor() as cursor:
+            revisions = versions.revisions(cursor, schema)
         if len(revisions) != 1:
             self.warnings.append("alembic_version holds %d revisions instead of one" % len(revisions))
         return dict(

@@ -15,9 +15,9 @@ from ..postgres import catalog
 from ..postgres import tools as pg_tools
 from ..postgres.connection import Server, connect
 from ..progress import Progress
-from . import catalogue, redisdump, sealed, store, volumes
+from . import catalogue, redisdump, sealed, store, versions, volumes
 from . import manifest as manifests
-from .contents import Content, revisions_of
+from .contents import Content
 from .trust import OPEN, Seal
 
 SILENT = Progress(None)
@@ -71,9 +71,9 @@ def _prepare(options, create):
     wanted = options.compression.split(":")[0] if options.compression else None
     tools = pg_tools.find_tools(options.bin_dir, min_major=major, compression=wanted, need=("pg_dump", "pg_restore"))
     compression = options.compression or pg_tools.best_compression(tools)
-    with closing(connect(options.server)) as conn:
-        schema = letta_schema(conn, options.server.dbname)
-        revisions = revisions_of(conn, schema)
+    with closing(connect(options.server)) as conn, conn.cursor() as cursor:
+        schema = versions.letta_schema(cursor, options.server.dbname)
+        revisions = versions.revisions(cursor, schema)
     if create or os.path.isdir(options.root):
         store.check_root(options.root, create=create)
     needed = _estimate(options, facts, compression)
@@ -105,20 +105,6 @@ def _ratio(options, compression):
             if database["archive"]["compression"] == compression and database["size_bytes"]:
                 return 1.25 * database["archive"]["bytes"] / database["size_bytes"]
     return _WORST_RATIO.get(compression, 1.0)
-
-
-def letta_schema(conn, dbname):
-    """Return the schema that holds ``alembic_version``. :raises RecoveryError: ``schema`` when there is none, or several."""
-    with conn.cursor() as cursor:
-        cursor.execute(
-            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relname = 'alembic_version' AND c.relkind IN ('r', 'p') ORDER BY 1"
-        )
-        found = [row[0] for row in cursor.fetchall()]
-    if len(found) == 1:
-        return found[0]
-    what = "no table alembic_version" if not found else "alembic_version in several schemas (%s)" % ", ".join(found)
-    raise RecoveryError("schema", "%s holds %s: this is no Letta database" % (dbname, what), next_step="check letta_db_name")
 
 
 def take_backup(options, progress=SILENT):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from contextlib import closing, contextmanager
 
+from ..backup import versions
 from ..errors import RecoveryError
 from ..letta import releases
 from ..postgres import sidedb, swap
@@ -168,9 +169,7 @@ def check_revision(server, journal):
     """
     database, planned = journal.data["names"]["live"], journal.data["plan"]["schema"]["to_revision"]
     with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
-        table = sql.Identifier(journal.data["facts"]["schema"], "alembic_version")
-        cursor.execute(sql.SQL("SELECT version_num FROM {}").format(table))
-        found = sorted(row[0] for row in cursor.fetchall())
+        found = versions.revisions(cursor, journal.data["facts"]["schema"]) or []
     if found != [planned]:
         raise RecoveryError(
             "verify_failed",
@@ -191,8 +190,7 @@ def read_back(server, database, manifest, expected_oid, schema, revision):
         with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
             cursor.execute("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
             oid = cursor.fetchone()[0]
-            cursor.execute(sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(schema)))
-            revisions = [row[0] for row in cursor.fetchall()]
+            revisions = versions.revisions(cursor, schema) or []
             cursor.execute(sql.SQL("SELECT count(*) FROM {}.agents").format(sql.Identifier(schema)))
             agents = cursor.fetchone()[0]
     except psycopg2.Error as exc:

@@ -8,12 +8,13 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from ..backup import versions
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
 from ..letta import releases
 from ..letta.row_changes import moved_between
 from ..letta.traps import DELETE, REFUSE, traps_between
-from ..postgres import catalog, load
+from ..postgres import load
 from ..postgres.columns import digest_columns
 from ..postgres.connection import connect, sql
 from ..progress import Progress
@@ -89,15 +90,7 @@ def schema_of(side):
     :raises RecoveryError: ``schema`` when none or several do.
     """
     with closing(connect(side)) as conn, conn.cursor() as cursor:
-        cursor.execute(
-            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relname = 'alembic_version' AND c.relkind = 'r' ORDER BY 1"
-        )
-        found = [row[0] for row in cursor.fetchall()]
-    if len(found) != 1:
-        what = "%d schemas of %s hold a table alembic_version" % (len(found), side.dbname)
-        raise RecoveryError("schema", what, now=LIVE_UNTOUCHED, next_step="a Letta database has exactly one")
-    return found[0]
+        return versions.letta_schema(cursor, side.dbname)
 
 
 def _way(side, options):
@@ -110,11 +103,7 @@ def _way(side, options):
 
 def _revisions(side, schema):
     with closing(connect(side)) as conn, conn.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s)", ("%s.alembic_version" % catalog.quote_ident(schema),))
-        if cursor.fetchone()[0] is None:
-            return None
-        cursor.execute(sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(schema)))
-        return sorted(row[0] for row in cursor.fetchall())
+        return versions.revisions(cursor, schema)
 
 
 def _check_arrival(side, options):

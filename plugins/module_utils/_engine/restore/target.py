@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
+from ..backup import versions
 from ..errors import RecoveryError
 from ..postgres.connection import connect, psycopg2
 from ..postgres.sidedb import first_line
@@ -96,16 +97,9 @@ def _live_contents(server):
     """Return schema and Alembic revisions of the live database; an empty database has neither."""
     try:
         with closing(connect(server)) as conn, conn.cursor() as cursor:
-            cursor.execute(
-                "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE c.relname = 'alembic_version' AND c.relkind = 'r'"
-            )
-            row = cursor.fetchone()
-            if row is None:
-                return {"schema": None, "revisions": []}
-            schema = row[0]
-            cursor.execute('SELECT version_num FROM "%s".alembic_version' % schema.replace('"', '""'))
-            return {"schema": schema, "revisions": [row[0] for row in cursor.fetchall()]}
+            # Of several, which no Letta makes, the first: the database is about to be replaced, not to be used.
+            schema = next(iter(versions.letta_schemas(cursor)), None)
+            return {"schema": schema, "revisions": versions.revisions(cursor, schema) or []}
     except psycopg2.Error as exc:
         raise RecoveryError(
             "preflight",
