@@ -222,6 +222,12 @@ def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_th
     assert choice.rejected[0]["reason"] == "taken from another database (letta_of_others); ask for it by id if it is meant"
     assert search(sets.root, database=mine, wanted=strange).info.id == strange
     assert search(sets.root, database="a_new_name").info.id == strange, "a system under a new name has no own sets yet"
+    sets.flip(own, "database/1.dat", 3)
+    with pytest.raises(RecoveryError) as caught:
+        search(sets.root, database=mine)
+    assert caught.value.failure_class == "no_usable_backup"
+    assert "letta_backup_id=%s" % strange in caught.value.next_step, "better than none, for whoever knows what it is"
+    assert "from another database (letta_of_others)" in caught.value.next_step
     rewrite(sets, own, kind="safety")
     assert search(sets.root, database=mine).info.id == strange, "a safety copy is no set of its own"
 

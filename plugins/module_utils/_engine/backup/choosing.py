@@ -97,7 +97,8 @@ class _Search:
         self.limit = parse_age(request.max_age)
         self.troubles = {}  # store name -> why it is left out
         self.doubts = []
-        self.rejected, self.passed, self.too_old = [], [], []
+        self.rejected, self.passed = [], []
+        self.spared = []  # ids of sets that nothing stands against but a rule: whoever asks for one gets it
         self.sound = True  # nothing but silence of stores stands against the sets passed over
         self.candidates = []
 
@@ -161,20 +162,23 @@ class _Search:
     def _unfit(self, info):
         """Return why a sound set is not taken unasked: its age, or the cluster or database it comes from."""
         if self.limit is not None and info.age_seconds > self.limit:
-            self.too_old.append(info.id)
+            self.spared.append(info.id)
             return "older than letta_backup_max_age (%s)" % self.request.max_age
-        if self._strange(info, "cluster"):
-            return "taken from another PostgreSQL cluster (%s); ask for it by id if it is meant" % info.cluster
-        if self._strange(info, "database"):
-            return "taken from another database (%s); ask for it by id if it is meant" % info.database
+        origin = self._foreign_origin(info)
+        if origin:
+            self.spared.append(info.id)
+            return "taken %s; ask for it by id if it is meant" % origin
         return None
 
-    def _strange(self, info, what):
-        """Tell whether a set is of another cluster or database than the target, while there are sets of the target's own."""
-        mine, its = getattr(self.request, what), getattr(info, what)
-        own = (speaker(copies) for copies in self.candidates)
-        # The safety copy of a restore in place is no set to choose, so it speaks for nobody.
-        return bool(mine and its) and its != mine and any(getattr(item, what) == mine and item.kind != "safety" for item in own)
+    def _foreign_origin(self, info):
+        """Return where a set comes from when that is not the target's own system while there are sets of that; else an empty text."""
+        for what, words in (("cluster", "from another PostgreSQL cluster (%s)"), ("database", "from another database (%s)")):
+            mine, its = getattr(self.request, what), getattr(info, what)
+            own = (speaker(copies) for copies in self.candidates)
+            # The safety copy of a restore in place is no set to choose, so it speaks for nobody.
+            if mine and its and its != mine and any(getattr(item, what) == mine and item.kind != "safety" for item in own):
+                return words % its
+        return ""
 
     def _reject(self, info, reason):
         self.rejected.append({"id": info.id, "reason": reason})
@@ -226,14 +230,16 @@ class _Search:
 
     def _refusal(self, allowed, ranked):
         """Return the failure, with the set to take instead, what that one costs, and the line to type."""
-        left = [copies for copies in ranked if speaker(copies).id in self.too_old] + ranked[len(allowed):]
+        left = [copies for copies in ranked if speaker(copies).id in self.spared] + ranked[len(allowed):]
         known = {speaker(copies).id for copies in ranked}
         if self.request.wanted != LATEST:  # nothing older: a newer one will do
             left += [copies for copies in self.candidates if speaker(copies).id not in known and speaker(copies).kind != "safety"]
-        offered = self._next_good(left)
+        # Own sets first, be they ever so old; those of other systems are better than none for whoever knows what they are.
+        offered = self._next_good(sorted(left, key=lambda copies: self._foreign_origin(speaker(copies)) != ""))
         passed = next((info for info in self.passed if offered is None or info.id != offered.id), None)
         loss = self.request.loss(passed, offered) if offered is not None and self.request.loss else None
-        return offers.refusal(self.request, self.places, self.rejected, self.troubles, self.sound, offered, loss)
+        step = offers.offer(offered, loss, self._foreign_origin(offered) if offered else "")
+        return offers.refusal(self.request, self.places, self.rejected, self.troubles, self.sound, (offered, loss, step))
 
     def _next_good(self, candidates):
         """Return the first set of ``candidates`` that could be taken; what lies here is checked, a remote one is not fetched for that."""

@@ -11,11 +11,13 @@ ACCEPT = "ansible-playbook playbooks/restore-full.yml -e letta_backup_id=%s"
 MAKE_ONE = "take a backup (backup.yml) or adopt a dump (adopt.yml) first"
 
 
-def offer(info, loss=None):
-    """Return the next step that names one set (None: there is none), what is known of it and what it costs."""
+def offer(info, loss=None, origin=""):
+    """Return the next step that names one set (None: there is none), what is known of it, where it comes from and what it costs."""
     if info is None:
         return MAKE_ONE
     facts = ["taken %s" % manifests.stamp(info.taken_at), "verified %s" % info.verified_at if info.verified_at else "not verified yet"]
+    if origin:
+        facts.append(origin)
     if loss:
         facts.append("loses %s" % loss["text"])
     return "%s     (%s)" % (ACCEPT % info.id, ", ".join(facts))
@@ -43,19 +45,19 @@ def no_store_answers(troubles, rest=""):
     )
 
 
-def refusal(request, places, rejected, troubles, sound, offered, loss):
+def refusal(request, places, rejected, troubles, sound, instead):
     """Return the error for a search that ended without a set.
 
     :param rejected: [{id, reason}]. :param troubles: {store: why it was left out}.
-    :param sound: nothing but silence of stores stands against the sets. :param offered: SetInfo to take instead, or None.
-    :param loss: what taking it costs, see :mod:`backup.loss`.
+    :param sound: nothing but silence of stores stands against the sets.
+    :param instead: (SetInfo to take instead or None, what that costs (see :mod:`backup.loss`), the line of :func:`offer`).
     """
+    offered, loss, step = instead
     details = {"rejected": rejected, "troubles": troubles}
     if not rejected and troubles:
         return no_store_answers(troubles, "; %s holds no backup set" % _named(places, troubles))
     if not rejected:
         return RecoveryError("no_usable_backup", "%s holds no backup set" % _named(places, troubles), next_step=MAKE_ONE, details=details)
-    step = offer(offered, loss)
     only = rejected[0]
     if len(rejected) == 1 and (request.wanted != "latest" or request.fallback == "never") and "letta_backup_max_age" not in only["reason"]:
         why = "" if request.wanted != "latest" else " (it is the newest, and letta_backup_fallback is never)"
