@@ -166,3 +166,19 @@ def test_every_colour_of_the_page_has_a_dark_counterpart():
     html = render.render_html(build_report(SUCCESS))
     light, dark = re.findall(r":root \{(.*?)\}", html, re.S)
     assert set(re.findall(r"--[\w-]+(?=:)", light)) - {"--code"} <= set(re.findall(r"--[\w-]+(?=:)", dark)) | {"--code"}
+
+
+def test_what_went_otherwise_stands_before_what_went_well_and_nothing_is_said_twice():
+    facts = dict(SUCCESS, warnings=["a doubt"], plan=dict(SUCCESS.get("plan") or {}, warnings=["a doubt"]), checks=[
+        {"id": "good.check", "status": "pass", "detail": "all is well"}, {"id": "odd.check", "status": "warn", "detail": "odd", "count": 1}])
+    html = render.render_html(build_report(facts))
+    assert html.count("a doubt") == 1
+    assert html.index("Backup sets passed over") < html.index(">Phases<")
+    assert html.index("odd.check") < html.index("1 check passed") < html.index("good.check")
+
+
+def test_the_release_that_runs_is_among_the_facts():
+    runs = {"version": "0.16.8", "image": "letta/letta@sha256:abc", "running": {}}
+    html = render.render_html(build_report(dict(SUCCESS, plan=dict(SUCCESS.get("plan") or {}, runs=runs))))
+    assert "Letta 0.16.8" in html
+    assert "letta/letta@sha256:abc" in html

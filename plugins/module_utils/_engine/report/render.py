@@ -37,12 +37,14 @@ def render_html(report):
     )
     environment.globals.update(plural=plural)
     plan = report["plan"]
-    parts = {key: plan.get(key) if isinstance(plan.get(key), dict) else {} for key in ("window", "schema", "disk")}
+    parts = {key: plan.get(key) if isinstance(plan.get(key), dict) else {} for key in ("window", "schema", "disk", "runs")}
     rows = {key: plan.get(key) if isinstance(plan.get(key), list) else [] for key in ("steps", "stops", "rejected", "warnings")}
     rows["steps"] = as_dicts(rows["steps"], "name")
+    warnings = list(dict.fromkeys(str(text) for text in report["warnings"] + rows["warnings"]))
     rejected = report["backup"]["rejected"] or as_dicts(rows["rejected"], "id")
     return environment.get_template(TEMPLATE).render(
-        r=report, plan=plan, parts=parts, rows=rows, rejected=rejected, bars=timeline(report), word=headline(report), tone=tone(report),
+        r=report, plan=plan, parts=parts, rows=rows, rejected=rejected, warnings=warnings,
+        bars=timeline(report), word=headline(report), tone=tone(report),
     )
 
 

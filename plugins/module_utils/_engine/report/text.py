@@ -17,6 +17,12 @@ MAX_REASONS = 10
 SHORT = 80
 
 
+def about(seconds):
+    """Return an expected duration for a sentence: ``about 25 s``, ``under 0.1 s``."""
+    text = span(seconds)
+    return text if text.startswith("under") else "about %s" % text
+
+
 def labelled(label, text, wrap=True):
     """Return ``text`` behind a label, folded to :data:`WIDTH`; commands stay on one line (``wrap=False``) so that they can be copied."""
     first, rest = label.ljust(LABEL), " " * LABEL
@@ -153,9 +159,9 @@ def _means(plan):
         parts.append("stops %s" % names(stops) if stops else "stops no server")
     whole, down = clean_number(plan.get("expected_seconds")), clean_number(plan.get("expected_downtime_seconds"))
     if down is not None:
-        parts.append("downtime about %s%s" % (span(down), " of %s" % span(whole) if whole is not None else ""))
+        parts.append("downtime %s%s" % (about(down), " of %s" % span(whole) if whole is not None else ""))
     elif whole is not None:
-        parts.append("takes about %s" % span(whole))
+        parts.append("takes %s" % about(whole))
     if plan.get("keep_previous"):
         parts.append("undo kept %s" % clean_text(plan["keep_previous"], 40))
     return " · ".join(parts)
@@ -167,7 +173,7 @@ def _steps(steps):
         seconds = clean_number(step.get("expected_seconds"))
         text = clean_text(step.get("name"), 40, "?").ljust(10)
         text += " " + clean_text(step.get("detail"), 300)
-        text += "  (about %s)" % span(seconds) if seconds is not None else ""
+        text += "  (%s)" % about(seconds) if seconds is not None else ""
         lines += labelled("" if number else "STEPS", text)
     return lines
 
