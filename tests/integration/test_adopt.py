@@ -39,16 +39,10 @@ def expected(source):
 
 
 @pytest.fixture
-def dump(pg, source, tmp_path):
+def dump(pg, source, tmp_path, request):
     def make(form="custom", database=None):
-        compression = FORMS[form][1][2:] if form.endswith(("zstd", "lz4")) else None
-        if compression:
-            try:
-                tools = find_tools(min_major=18, compression=compression)
-            except RecoveryError:
-                pytest.skip("no pg_dump here knows %s" % compression)
-        else:
-            tools = find_tools(str(pg.bin_dir))
+        rich = form.endswith(("zstd", "lz4"))
+        tools = find_tools(request.getfixturevalue("rich_bin_dir") if rich else str(pg.bin_dir))
         target = str(tmp_path / ("dump-" + form))
         server = pg.server(dbname=database) if database else source
         run_tool([tools.path("pg_dump"), *FORMS[form], "-f", target], server)
@@ -78,11 +72,11 @@ def refusal(options):
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_a_dump_of_each_form_becomes_a_set_equal_to_the_database_it_came_from(form, dump, options, expected, pg, tmp_path):
-    path = dump(form)
+def test_a_dump_of_each_form_becomes_a_set_equal_to_the_database_it_came_from(form, dump, options, expected, pg, tmp_path, request):
+    path, bin_dir = dump(form), None
     extra = {"trust_sql": True, "server": pg.server()} if form == "plain" else {}
     if form.endswith(("zstd", "lz4")):
-        extra["bin_dir"] = None
+        extra["bin_dir"] = bin_dir = request.getfixturevalue("rich_bin_dir")
     manifest = adopt.adopt_dump(options(path, **extra))
     assert manifest["tables"] == expected
     assert manifest["kind"] == "adopted"
@@ -92,7 +86,7 @@ def test_a_dump_of_each_form_becomes_a_set_equal_to_the_database_it_came_from(fo
     assert manifest["database"]["extensions"] == [{"name": "vector", "version": None, "schema": "letta"}]
     assert len(manifest["agents"]) == 3
     set_dir = str(tmp_path / "store" / manifest["id"])
-    assert {finding.status for finding in verify.verify_set(set_dir, verify.tools_for(set_dir))} == {"pass"}
+    assert {finding.status for finding in verify.verify_set(set_dir, verify.tools_for(set_dir, bin_dir))} == {"pass"}
     assert databases_and_roles(pg) == []
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from .letta import LettaServer, migrate
 from .openai_stub import OpenAIStub
+from .pg0 import rich_tools
 from .postgres import EmbeddedPostgres
 from .sample import fill
 from .seed import SAMPLE_KEY
@@ -25,6 +26,13 @@ def pg(tmp_path_factory):
         yield server.start()
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def rich_bin_dir():
+    """Folder of client tools that know zstd and lz4 besides gzip."""
+    with rich_tools() as folder:
+        yield folder
 
 
 @pytest.fixture
