@@ -219,7 +219,9 @@ class Observed:
         found += ["arguments of %s: %s" % (what, name) for name, what in seen.arguments]
         found += ["environment of %s: %s" % (what, name) for name, what in seen.environments if what not in TOOLS]
         for path, (names, mode, above) in seen.files.items():
+            # Ansible's own file of a module with its arguments: where it runs, and for an instant on its way there.
             module = Path(path).name.startswith("AnsiballZ_") and path.startswith(str(self.folders["remote"]))
+            module = module or (path.startswith(str(self.folders["local"] / "ansible-local-")) and mode == 0o600)
             if names and not (module and above & 0o077 == 0):
                 found.append("temporary file %s (%o in %o): %s" % (path, mode, above, sorted(names)))
         for folder in (self.world.root, self.world.reports, self.folders["tmp"].parent, self.world.folder / "ansible_home"):

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import stat
@@ -48,10 +49,15 @@ def server_ids():
 
 
 def free_port():
-    """Return a TCP port that was free on loopback a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+    """Return a TCP port that was free on loopback a moment ago.
+
+    Below the ports that systems give to outgoing connections (from 32768 on): a server that is stopped and started again keeps its port.
+    """
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def port_answers(port):
