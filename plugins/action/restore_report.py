@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.report import collect, text, write
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.report import collect, partial_text, text, write
 
 SHOWS = ("plan", "progress", "recap", "failure")
 
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         paths, shown = {}, None
         if options["write"] and not self._task.check_mode:
             paths, shown = self._write(report, options["report_dir"], task_vars or {}, result)
-        lines = _lines(options["show"], report, shown)
+        lines = _lines(options["show"], report, shown, self._display.verbosity > 0)
         for line in lines:
             self._display.display(line)
         result.update(report=report, lines=lines, paths=paths, written=bool(paths))
@@ -57,11 +57,12 @@ class ActionModule(ActionBase):
         return paths, best if near.startswith("..") else near
 
 
-def _lines(show, report, path):
+def _lines(show, report, path, profile):
     if show == "plan":
-        return text.plan_lines(report["plan"])
+        told = partial_text if partial_text.is_partial(report["plan"]) else text
+        return told.plan_lines(report["plan"])
     if show == "progress":
         return text.progress_lines(report)
     if show == "recap":
-        return text.recap_lines(report, path)
+        return text.recap_lines(report, path, profile)
     return text.failure_lines(report, path) if show == "failure" else []

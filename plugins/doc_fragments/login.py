@@ -47,6 +47,15 @@ options:
       - Folder of the PostgreSQL client tools (C(pg_dump), C(pg_restore)).
       - Without it the newest installed tools that fit server and archive are found.
     type: path
+  db_container:
+    description:
+      - Container on this host that PostgreSQL runs in. Where this host has no client tools that fit, those of its image are used, each in
+        a throw-away container of it, on the host's network and as this user.
+      - O(bin_dir) comes first.
+    type: str
+  docker_host:
+    description: Address of Docker's engine for O(db_container). Without it the environment variable E(DOCKER_HOST) decides.
+    type: str
 requirements:
   - psycopg2 (or psycopg2-binary)
 """

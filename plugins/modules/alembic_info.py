@@ -135,7 +135,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta import releases
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.entities import VERSION_TABLE
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.fitting import tools_to_read
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate_context import open_context
 
 
@@ -143,7 +143,7 @@ def work(module):
     params = module.params
     target = target_revision(params["target_version"], params["target_revision"])
     if params["archive"]:
-        revisions = archive_revisions(params["archive"], find_tools(params["bin_dir"], need=("pg_restore",)))
+        revisions = archive_revisions(params["archive"], tools_to_read(params["archive"], params["bin_dir"]))
     else:
         require_psycopg2(module)
         with open_context(server_from_params(params, params["database"])) as context:

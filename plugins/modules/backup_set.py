@@ -44,6 +44,14 @@ options:
       - Compression of the dump, C(zstd:3), C(lz4), C(gzip:1) or C(none).
       - Defaults to the best the tools have.
     type: str
+  vectors:
+    description:
+      - How tables with vectors are saved. V(binary) copies them in PostgreSQL's binary form, in several files beside the archive,
+        which loads several times as fast; the files are compressed with zstd where this host has the program or Python's package zstandard,
+        else with gzip. V(text) leaves them to C(pg_dump).
+    type: str
+    choices: [binary, text]
+    default: binary
   jobs:
     description: Parallel workers of C(pg_dump). Defaults to the number of cores, at most 4.
     type: int
@@ -90,6 +98,17 @@ options:
         description: The folder or tar file.
         type: path
         required: true
+      archive:
+        description: >-
+          With O(state=present), an archive of that folder that M(letta_ops.recovery.letta_volume) wrote on another host and that was
+          brought here. It is read to its end and copied.
+        type: path
+      host:
+        description: The inventory host that the folder is on, where it is not this one.
+        type: str
+      skipped_count:
+        description: How many links and the like were left out of O(volumes[].archive).
+        type: int
   dump:
     description:
       - The dump to adopt - a custom or tar archive, the folder of a directory archive, or plain SQL.
@@ -249,6 +268,8 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     login_argument_spec,
     progress_argument_spec,
     progress_from_params,
+    redis_argument_spec,
+    redis_from_params,
     run,
     seal_argument_spec,
     seal_from_params,
@@ -271,20 +292,21 @@ def argument_spec():
         kind=dict(type="str", choices=["backup", "safety"], default="backup"),
         valid_for=dict(type="str"),
         compression=dict(type="str"),
+        vectors=dict(type="str", choices=["binary", "text"], default="binary"),
         jobs=dict(type="int"),
         letta_version=dict(type="str"),
         encryption_key=dict(type="str", no_log=True),
-        redis_host=dict(type="str"),
-        redis_port=dict(type="int", default=6379),
-        redis_user=dict(type="str"),
-        redis_password=dict(type="str", no_log=True),
-        redis_tls=dict(type="bool", default=False),
-        redis_ca_cert=dict(type="path"),
         volumes=dict(
             type="list",
             elements="dict",
             default=[],
-            options=dict(name=dict(type="str", required=True), path=dict(type="path", required=True)),
+            options=dict(
+                name=dict(type="str", required=True),
+                path=dict(type="path", required=True),
+                archive=dict(type="path"),
+                host=dict(type="str"),
+                skipped_count=dict(type="int"),
+            ),
         ),
         dump=dict(type="path"),
         dump_redis=dict(type="path"),
@@ -296,33 +318,26 @@ def argument_spec():
     )
     spec.update(progress_argument_spec())
     spec.update(seal_argument_spec())
+    spec.update(redis_argument_spec())
     return spec
 
 
 def present(module):
     """Take a set."""
-    from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import redisdump, take
+    from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 
     params = module.params
     until = None
     if params["valid_for"]:
         until = datetime.now(timezone.utc) + timedelta(seconds=catalogue.parse_age(params["valid_for"]))
-    redis = None
-    if params["redis_host"]:
-        redis = redisdump.RedisServer(
-            params["redis_host"],
-            params["redis_port"],
-            params["redis_password"] or "",
-            params["redis_user"] or "",
-            params["redis_tls"],
-            params["redis_ca_cert"] or "",
-        )
+    redis = redis_from_params(params) if params["redis_host"] else None
     server = server_from_params(params, params["database"] or params["login_db"] or (None if params["login_uri"] else "letta"))
     options = take.BackupOptions(
         server=server,
         root=params["backup_root"],
         jobs=params["jobs"],
         compression=params["compression"],
+        vectors=params["vectors"],
         bin_dir=params["bin_dir"],
         letta_version=params["letta_version"],
         encryption_key=params["encryption_key"] or "",

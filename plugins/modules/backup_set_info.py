@@ -38,6 +38,12 @@ options:
   bin_dir:
     description: Folder of the PostgreSQL client tools. Without it the newest installed tools that fit are found.
     type: path
+  db_container:
+    description: Container on this host that PostgreSQL runs in; where this host has no client tools that fit, those of its image are used.
+    type: str
+  docker_host:
+    description: Address of Docker's engine for O(db_container). Without it the environment variable E(DOCKER_HOST) decides.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -140,6 +146,11 @@ sets:
     valid_until:
       description: Term of a safety set.
       type: str
+    rehearsal:
+      description:
+        - Its last rehearsal that came to a verdict, else its last one - C(verdict) (passed, failed, error), C(finished_at), C(reason).
+        - Nothing where it was never rehearsed.
+      type: dict
     path:
       description: Its folder.
       type: str
@@ -205,6 +216,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     progress_argument_spec,
     progress_from_params,
     run,
+    tools_argument_spec,
     trust_argument_spec,
     trust_from_params,
 )
@@ -222,7 +234,7 @@ def work(module):
     if params["verify"] != "none":
         targets = [chosen] if chosen else catalogue.list_sets(params["backup_root"], trust=trust)
         result["verified"] = [verify_one(module, info) for info in targets]
-    infos = catalogue.list_sets(params["backup_root"], trust=trust)
+    infos = catalogue.with_rehearsals(params["backup_root"], catalogue.list_sets(params["backup_root"], trust=trust))
     result["sets"] = [info.as_dict() for info in infos]
     result["lines"] = [catalogue.format_line(info) for info in infos]
     if chosen:
@@ -270,7 +282,7 @@ def main():
         max_age=dict(type="str"),
         verify=dict(type="str", choices=["none", "checksums", "full"], default="none"),
         details=dict(type="bool", default=False),
-        bin_dir=dict(type="path"),
+        **tools_argument_spec(),
     )
     spec.update(progress_argument_spec())
     spec.update(trust_argument_spec())

@@ -12,6 +12,7 @@ description:
   - Waits until nobody is in the live database, closes it, and renames it away and the side database in, in one transaction.
     A crash of anything leaves both names as before or both as after.
   - The old database is kept, closed to everybody, under the name in O(previous_database).
+  - The last line of the new live database's comment tells which run made it live, and when.
   - With O(run_dir) every step is in the run's journal, and names come from it.
 options:
   database:
@@ -43,9 +44,19 @@ options:
     type: float
     default: 15
   terminate_sessions:
-    description: End foreign sessions instead of giving up.
+    description: End foreign sessions instead of giving up, and go on although somebody keeps connecting.
     type: bool
     default: false
+  watch_seconds:
+    description:
+      - Seconds to watch, once nobody is inside, for clients that connect for an instant only. PostgreSQL counts them, so none is missed.
+      - It is downtime. Nothing is watched with O(terminate_sessions).
+    type: float
+    default: 0.5
+  servers:
+    description: For each Letta server its address, so that one that was stopped and connects again is called by its name.
+    type: dict
+    default: {}
   run_dir:
     description: Folder with the journal of the run this belongs to.
     type: path
@@ -117,16 +128,16 @@ def exchange(module):
         if params["run_dir"] and params["state"] in REHEARSALS:
             REHEARSALS[params["state"]](server, journal, names)
         return {"changed": True, "names": names}
-    how = {"session_timeout": params["session_timeout"], "terminate": params["terminate_sessions"]}
+    guests = cutover.Guests(params["session_timeout"], params["terminate_sessions"], params["watch_seconds"], params["servers"])
     if params["state"] == "removed":
         if not params["safety_set"]:
             raise RecoveryError("usage", "state removed drops the live database and needs safety_set", next_step="take a backup set first")
         from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import in_place
 
-        return dict(in_place.remove_live(server, journal, names, params["safety_set"], **how), changed=True, names=names)
+        return dict(in_place.remove_live(server, journal, names, params["safety_set"], guests), changed=True, names=names)
     if params["state"] == "rolled_back":
-        return dict(cutover.swap_back(server, journal, names, **how), changed=True, names=names)
-    result = cutover.swap_in(server, journal, names, **how)
+        return dict(cutover.swap_back(server, journal, names, guests), changed=True, names=names)
+    result = cutover.swap_in(server, journal, names, guests)
     if params["run_dir"]:
         # Modules are compiled anew on each start: what is needed after the exchange is not read before it.
         from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
@@ -148,6 +159,8 @@ def main():
         safety_set=dict(type="str"),
         session_timeout=dict(type="float", default=15),
         terminate_sessions=dict(type="bool", default=False),
+        watch_seconds=dict(type="float", default=0.5),
+        servers=dict(type="dict", default={}),
         run_dir=dict(type="path"),
     )
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), exchange)

@@ -91,7 +91,6 @@ notices:
 """
 
 import os
-import resource
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -104,6 +103,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     trust_argument_spec,
     trust_from_params,
 )
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import sealed
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, stage
@@ -131,7 +131,7 @@ def restore(module):
     detail = "%d tables loaded and proven" % len(result["tables"])
     endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), detail)
     findings = result.pop("findings")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = processes.peak_memory()
     result["notices"] = result.pop("warnings")
     return dict(result, changed=True, checks=[item.as_dict() for item in findings], peak_memory_bytes=peak)
 

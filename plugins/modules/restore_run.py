@@ -24,50 +24,6 @@ options:
     type: str
     choices: [restore, rollback]
     default: restore
-  backup_root:
-    description: Folder of the backup sets on this host. Journals and locks live in its C(.runs).
-    type: path
-    required: true
-  host:
-    description: Name of the target host, as plans and reports show it.
-    type: str
-    required: true
-  database:
-    description: The live database.
-    type: str
-    required: true
-  owner:
-    description: Letta's role. Defaults to the owner of the live database.
-    type: str
-  backup_id:
-    description: Id of the set to restore, or V(latest).
-    type: str
-    default: latest
-  backup_max_age:
-    description: Never choose a set older than this (C(36h), C(2d)) unless it is asked for by id.
-    type: str
-  backup_fallback:
-    description:
-      - Whether the next good set is taken when one cannot be used.
-      - V(latest) does so when O(backup_id=latest), V(always) also when a set was asked for by id, V(never) not at all.
-    type: str
-    choices: [latest, always, never]
-    default: latest
-  stores:
-    description:
-      - Where sets are looked for, in this order - folders of this host and C(rclone:<remote>:<path>). Nothing means O(backup_root) alone,
-        which is searched last unless it is named.
-      - A set of a remote is fetched to C(.fetched) in O(backup_root) first.
-    type: list
-    elements: str
-    default: []
-  rclone_config:
-    description: Configuration file of rclone on this host, with its credentials. Without it rclone's own default.
-    type: path
-  store_timeout:
-    description: Seconds without a single byte after which a store counts as silent. Until then it is asked again, at growing intervals.
-    type: int
-    default: 300
   mode:
     description: Beside the live database and exchanged, or in its place after a safety dump.
     type: str
@@ -97,10 +53,6 @@ options:
   new_encryption_key:
     description: The key that every secret is brought under in phase migrate (see M(letta_ops.recovery.letta_rekey)).
     type: str
-  keep_previous:
-    description: Seconds for which the old database is kept.
-    type: int
-    default: 604800
   service_manager:
     description: How Letta's servers are stopped and started, for the plan.
     type: str
@@ -133,14 +85,6 @@ options:
     description: The run to take back, or V(latest).
     type: str
     default: latest
-  controller:
-    description: Identity of the process that drives the run. Filled in by the action plugin of this module.
-    type: dict
-    default: {}
-  proven_dead:
-    description: Token of a lock whose holder is known to be dead.
-    type: str
-    default: ""
   run_dir:
     description: Folder of the run's journal, for every state but V(begun).
     type: path
@@ -158,6 +102,33 @@ options:
     type: list
     elements: dict
     default: []
+  redis:
+    description:
+      - Where Redis is, and what the tasks that looked at it, aligned it and looked for Letta's servers in it returned, for plan and report.
+      - Empty where Letta runs without Redis.
+    type: dict
+    default: {}
+  volumes:
+    description:
+      - What C(letta_volumes) names, each with C(name), C(path) and C(host), for the plan. Those on O(host) are looked at.
+    type: list
+    elements: dict
+    default: []
+  volume_results:
+    description: What M(letta_ops.recovery.letta_volume) returned as RV(letta_ops.recovery.letta_volume#module:volume), for the report.
+    type: list
+    elements: dict
+    default: []
+  memory_checks:
+    description: What M(letta_ops.recovery.memory_info) returned as RV(letta_ops.recovery.memory_info#module:checks), for the report.
+    type: list
+    elements: dict
+    default: []
+  reconcile:
+    description: What phase reconcile will do, for the plan - V(apply) closes work that was under way, V(report) only counts it.
+    type: str
+    choices: [apply, report]
+    default: apply
   failure:
     description: Result of the task that failed, for V(failed).
     type: dict
@@ -172,6 +143,7 @@ options:
     default: []
 extends_documentation_fragment:
   - letta_ops.recovery.login
+  - letta_ops.recovery.choice
   - letta_ops.recovery.login.trust
   - letta_ops.recovery.login.progress
 attributes:
@@ -203,6 +175,10 @@ report:
   description: The facts of the run in the words of report.json.
   type: dict
   returned: when the run ended or only a plan was made
+downtime_seconds:
+  description: The downtime as far as it is known by now.
+  type: float
+  returned: when O(state=noted)
 ending:
   description: How the run ended - C(status), C(now), C(next_step), C(services_stopped), C(downtime_seconds), C(undo).
   type: dict
@@ -211,7 +187,9 @@ ending:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.choice import run_options
 from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import (
+    choice_argument_spec,
     failure_of_result,
     login_argument_spec,
     progress_argument_spec,
@@ -229,45 +207,32 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
     facts,
     in_place,
     phases,
+    redisnotes,
     rollback,
     runs,
+    volumenotes,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.alembic import Alembic
 
 
 def _options(module):
     p = module.params
-    return runs.RunOptions(
-        root=p["backup_root"],
-        host=p["host"],
-        database=p["database"],
-        owner=p["owner"] or "",
-        backup_id=p["backup_id"] or "latest",
-        max_age=p["backup_max_age"] or "",
-        fallback=p["backup_fallback"],
-        stores=tuple(p["stores"]),
-        rclone_config=p["rclone_config"] or "",
-        store_timeout=p["store_timeout"],
+    return run_options(
+        module,
         phases=phases.selected_phases(p["run_tags"], p["skip_tags"]),
         mode=p["mode"],
         letta_version=p["letta_version"] or "",
         image=p["image"] or "",
         running=p["running"],
-        encryption_key=p["encryption_key"] or "",
         new_encryption_key=p["new_encryption_key"] or "",
-        keep_previous_seconds=p["keep_previous"],
         service_manager=p["service_manager"],
         stops=tuple(p["servers"]),
         store_hosts=tuple(p["store_hosts"]),
-        bin_dir=p["bin_dir"] or "",
         force=p["force"],
-        controller=p["controller"],
-        proven_dead=p["proven_dead"],
-        check_heads=Alembic(p["alembic_command"], p["alembic_directory"] or "").check_heads if p["alembic_command"] else None,
-        check=module.check_mode,
-        trust=trust_from_params(p),
         seal=Seal(recipients=tuple(p["recipients"]), scratch_dir=p["scratch_dir"]),
+        redis=p["redis"],
+        volumes=None if "volumes" in p["skip_tags"] else volumenotes.of_inventory(p["volumes"], p["host"]),
+        reconcile=p["reconcile"],
     )
 
 
@@ -289,10 +254,12 @@ def note(module, journal):
         endings.note_services(journal, params["services"] == "stopping", params["service_results"])
     if params["operation"] == "restore" and {item["name"] for item in params["notes"]} & {"cutover", "verify"}:
         cutover.check_revision(server_from_params(params, params["login_db"] or "postgres"), journal)
+    redisnotes.note(journal, params["redis"])
+    volumenotes.note(journal, params["volume_results"], params["memory_checks"])
     for item in params["notes"]:
         extra = {key: value for key, value in item.items() if key not in ("name", "status", "seconds", "detail")}
         endings.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
-    return {"changed": False}
+    return {"changed": False, "downtime_seconds": endings.downtime(journal)}
 
 
 def finish(module, journal):
@@ -352,16 +319,6 @@ def main():
     spec = login_argument_spec(
         state=dict(type="str", choices=["begun", "noted", "finished", "failed"], required=True),
         operation=dict(type="str", choices=["restore", "rollback"], default="restore"),
-        backup_root=dict(type="path", required=True),
-        host=dict(type="str", required=True),
-        database=dict(type="str", required=True),
-        owner=dict(type="str"),
-        backup_id=dict(type="str", default="latest"),
-        backup_max_age=dict(type="str"),
-        backup_fallback=dict(type="str", choices=["latest", "always", "never"], default="latest"),
-        stores=dict(type="list", elements="str", default=[]),
-        rclone_config=dict(type="path"),
-        store_timeout=dict(type="int", default=300),
         mode=dict(type="str", choices=["swap", "in_place"], default="swap"),
         letta_version=dict(type="str"),
         image=dict(type="str"),
@@ -370,7 +327,6 @@ def main():
         alembic_directory=dict(type="path"),
         encryption_key=dict(type="str", no_log=True),
         new_encryption_key=dict(type="str", no_log=True),
-        keep_previous=dict(type="int", default=604800),
         service_manager=dict(type="str", default="none"),
         servers=dict(type="list", elements="str", default=[]),
         store_hosts=dict(type="list", elements="str", default=[]),
@@ -378,15 +334,19 @@ def main():
         skip_tags=dict(type="list", elements="str", default=[]),
         force=dict(type="bool", default=False),
         restore_id=dict(type="str", default="latest"),
-        controller=dict(type="dict", default={}),
-        proven_dead=dict(type="str", default=""),
         run_dir=dict(type="path"),
         notes=dict(type="list", elements="dict", default=[]),
         services=dict(type="str", choices=["stopping", "started"]),
         service_results=dict(type="list", elements="dict", default=[]),
+        redis=dict(type="dict", default={}),
+        volumes=dict(type="list", elements="dict", default=[]),
+        volume_results=dict(type="list", elements="dict", default=[]),
+        memory_checks=dict(type="list", elements="dict", default=[]),
+        reconcile=dict(type="str", choices=["apply", "report"], default="apply"),
         failure=dict(type="dict"),
         playbook=dict(type="str", default="restore-full.yml"),
         recipients=dict(type="list", elements="str", default=[]),
+        **choice_argument_spec(),
         **trust_argument_spec(),
     )
     spec.update(progress_argument_spec())

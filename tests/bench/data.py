@@ -10,33 +10,44 @@ from tests.bench import ROOT
 
 SCHEMA_FILE = ROOT / "tests" / "integration" / "letta-0.16.8-schema.sql"
 FILL_FILE = Path(__file__).with_name("fill.sql")
-# 750 MB hold 300 000 messages, 15 000 passages of 4 096 dimensions and 300 agents.
-MESSAGES_PER_MB = 400
-PASSAGES_PER_MB = 20
+# 750 MB hold 300 000 messages, 15 000 passages of 4 096 dimensions and 300 agents; beside them the one that comes back alone.
+SHAPES = {"mixed": (400, 20), "vectors": (66, 40), "messages": (420, 1)}  # messages and passages in a MB
 MESSAGES_PER_AGENT = 1000
+# Of the last agent, whatever the size.
+OWN = {"own_messages": 600, "own_passages": 30}
 _FIRST_CONSTRAINT = re.compile(r"^ALTER TABLE ONLY \S+\n\s+ADD CONSTRAINT", re.MULTILINE)
 
 
-def counts(size_mb):
-    """Return the numbers of agents, messages and passages of a database of about ``size_mb`` MB."""
-    messages = int(size_mb * MESSAGES_PER_MB)
-    return {"agents": max(3, messages // MESSAGES_PER_AGENT), "messages": messages, "passages": int(size_mb * PASSAGES_PER_MB)}
+def counts(size_mb, shape="mixed"):
+    """Return the numbers of agents, messages and passages of a database of about ``size_mb`` MB, the last agent's among them.
+
+    :param shape: of :data:`SHAPES`.
+    """
+    messages, passages = (int(size_mb * number) for number in SHAPES[shape])
+    agents = max(3, messages // MESSAGES_PER_AGENT)
+    return {"agents": agents + 1, "messages": messages + OWN["own_messages"], "passages": passages + OWN["own_passages"]}
+
+
+def wanted_agent(numbers):
+    """Return the name of the last agent, given what :func:`counts` returned."""
+    return "agent-%d" % (numbers["agents"] - 1)
 
 
 def fill_statements(numbers):
     """Return the statements of ``fill.sql`` with its ``:names`` replaced."""
     text = FILL_FILE.read_text(encoding="utf-8")
-    return re.sub(r"(?<![:\w]):(agents|messages|passages)\b", lambda match: str(int(numbers[match.group(1)])), text)
+    values = dict(OWN, **numbers)
+    return re.sub(r"(?<![:\w]):((own_)?(messages|passages)|agents)\b", lambda match: str(int(values[match.group(1)])), text)
 
 
-def make_database(postgres, name, password, size_mb):
+def make_database(postgres, name, password, size_mb, shape="mixed"):
     """Create the database ``name`` as Letta leaves it, in schema ``letta``, filled, indexed and analysed.
 
     :param postgres: :class:`tests.lab.postgres.EmbeddedPostgres`.
     :returns: facts: ``bytes``, ``agents``, ``messages``, ``passages``, ``tables``, ``rows``.
     """
     server = postgres.create_letta_database(name, password=password, schema="letta")
-    numbers = counts(size_mb)
+    numbers = counts(size_mb, shape)
     schema = SCHEMA_FILE.read_text(encoding="utf-8")
     split = _FIRST_CONSTRAINT.search(schema).start()
     with closing(connect(server)) as conn, conn.cursor() as cursor:

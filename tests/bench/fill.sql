@@ -1,4 +1,5 @@
--- Rows for Letta's tables, made by the server itself: the same rows for the same :agents, :messages and :passages.
+-- Rows for Letta's tables, made by the server itself: the same rows for the same :agents, :messages and :passages, of which the last
+-- agent has :own_messages and, in an archive of its own, :own_passages: it is the one that a partial restore brings back.
 -- A turn is four messages (user, assistant with a tool call, tool, assistant), two steps and one run; message 0 of an agent is its
 -- system message. Run in the schema before its constraints and indexes exist.
 SET synchronous_commit = off;
@@ -17,9 +18,13 @@ CREATE TEMP TABLE sentence AS
 -- Half-vectors; a passage's vector is the sum of two of them at unit length, as embeddings are.
 CREATE TEMP TABLE half AS
   SELECT n AS no, (SELECT array_agg((random() - 0.5)::float4) FROM generate_series(1, 4096) WHERE n >= 0)::vector(4096) AS v FROM generate_series(0, 199) n;
+-- Message k of agent a, whose message before is no. n - step; it has about count of them.
 CREATE TEMP TABLE line AS
-  SELECT n, (n - 1) % :agents AS a, (n - 1) / :agents AS k, ((n - 1) / :agents - 1) / 4 AS turn, ((n - 1) / :agents - 1) % 4 AS part
-  FROM generate_series(1, :messages) n;
+  SELECT n, a, k, (k - 1) / 4 AS turn, (k - 1) % 4 AS part, step, count
+  FROM (SELECT n, (n - 1) % (:agents - 1) AS a, (n - 1) / (:agents - 1) AS k, :agents - 1 AS step, (:messages - :own_messages) / (:agents - 1) AS count
+        FROM generate_series(1, :messages - :own_messages) n
+        UNION ALL
+        SELECT :messages - :own_messages + 1 + k, :agents - 1, k, 1, :own_messages FROM generate_series(0, :own_messages - 1) k) x;
 ANALYZE sentence; ANALYZE line; ANALYZE half;
 
 INSERT INTO alembic_version VALUES ('1c28e167b74f');
@@ -48,7 +53,7 @@ INSERT INTO agents (id, name, description, created_at, updated_at, system, agent
          json_build_object('embedding_model', 'text-embedding-3-large', 'embedding_dim', 4096, 'embedding_chunk_size', 300,
                            'embedding_endpoint_type', 'openai', 'embedding_endpoint', 'http://127.0.0.1:9/v1'),
          '{}', '[{"type": "exit_loop", "tool_name": "tool_1"}]',
-         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= :messages / :agents / 4 - 5 AND turn < (:messages / :agents - 1) / 4),
+         json_agg(pg_temp.id('message', 'message', line.n) ORDER BY line.n) FILTER (WHERE k = 0 OR turn >= count / 4 - 5 AND turn < (count - 1) / 4),
          pg_temp.org(), false, false, 'UTC', false
   FROM line JOIN sentence s ON s.no = (a + 37) % 1009 GROUP BY a;
 INSERT INTO agents_tags SELECT pg_temp.id('agent', 'agent', a), 'team-' || (a + t) % 12 FROM generate_series(0, :agents - 1) a, generate_series(0, 1) t;
@@ -65,8 +70,8 @@ INSERT INTO identities (id, identifier_key, name, identity_type, organization_id
 INSERT INTO identities_agents SELECT pg_temp.id('identity', 'identity', a / 5), pg_temp.id('agent', 'agent', a) FROM generate_series(0, :agents - 1) a;
 INSERT INTO groups (id, description, manager_type, manager_agent_id, organization_id, agent_ids, sleeptime_agent_frequency, turns_counter)
   SELECT pg_temp.id('group', 'group', n), 'group ' || n, 'sleeptime', pg_temp.id('agent', 'agent', n), pg_temp.org(),
-         json_build_array(pg_temp.id('agent', 'agent', n + 1)), 5, 0 FROM generate_series(0, :agents - 2, 20) n;
-INSERT INTO groups_agents SELECT pg_temp.id('group', 'group', n), pg_temp.id('agent', 'agent', n + 1) FROM generate_series(0, :agents - 2, 20) n;
+         json_build_array(pg_temp.id('agent', 'agent', n + 1)), 5, 0 FROM generate_series(0, :agents - 3, 20) n;
+INSERT INTO groups_agents SELECT pg_temp.id('group', 'group', n), pg_temp.id('agent', 'agent', n + 1) FROM generate_series(0, :agents - 3, 20) n;
 INSERT INTO conversations (id, agent_id, summary, organization_id, created_at, updated_at)
   SELECT pg_temp.id('conv', 'conv', a), pg_temp.id('agent', 'agent', a), 'first talk', pg_temp.org(), pg_temp.moment(a), pg_temp.moment(a)
   FROM generate_series(0, :agents - 1) a;
@@ -77,8 +82,8 @@ INSERT INTO messages (id, agent_id, role, model, tool_calls, tool_call_id, tool_
          CASE WHEN k = 0 THEN 'system' WHEN part = 0 THEN 'user' WHEN part = 2 THEN 'tool' ELSE 'assistant' END, CASE WHEN part IN (1, 3) THEN 'gpt-4o-mini' END,
          CASE WHEN k > 0 AND part = 1 THEN json_build_array(json_build_object('id', 'call_' || l.n, 'type', 'function',
                 'function', json_build_object('name', 'tool_' || l.n % 30 + 1, 'arguments', '{"query": "' || y.text || '"}'))) ELSE '[]' END,
-         CASE WHEN k > 0 AND part = 2 THEN 'call_' || l.n - :agents END,
-         CASE WHEN k > 0 AND part = 2 THEN json_build_array(json_build_object('tool_call_id', 'call_' || l.n - :agents, 'status', 'success', 'func_response', y.text)) END,
+         CASE WHEN k > 0 AND part = 2 THEN 'call_' || l.n - step END,
+         CASE WHEN k > 0 AND part = 2 THEN json_build_array(json_build_object('tool_call_id', 'call_' || l.n - step, 'status', 'success', 'func_response', y.text)) END,
          pg_temp.moment(l.n), pg_temp.moment(l.n), pg_temp.org(),
          CASE WHEN k > 0 AND part > 0 THEN pg_temp.id('step', 'step' || a || '-' || (part - 1) / 2, turn) END,
          json_build_array(json_build_object('type', 'text', 'text', x.text || ' ' || z.text)),
@@ -115,19 +120,23 @@ INSERT INTO jobs (id, user_id, status, job_type, metadata_, organization_id, cre
   SELECT pg_temp.id('job', 'job', n), 'user-00000000-0000-4000-8000-000000000000', 'completed', 'job', '{}', pg_temp.org(), pg_temp.moment(n), pg_temp.moment(n) AT TIME ZONE 'UTC'
   FROM generate_series(1, :agents) n;
 
--- Every third agent has an archive; passages go round them.
+-- Every third of the others has an archive, and passages go round them; the last archive is the last agent's.
+CREATE TEMP TABLE place AS
+  SELECT p, CASE WHEN p < :passages - :own_passages THEN p % ((:agents - 2) / 3 + 1) ELSE (:agents - 2) / 3 + 1 END AS archive
+  FROM generate_series(0, :passages - 1) p;
+ANALYZE place;
 INSERT INTO archives (id, name, organization_id, vector_db_provider, embedding_config)
   SELECT pg_temp.id('archive', 'archive', n), 'archive ' || n, pg_temp.org(), 'NATIVE', '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}'
-  FROM generate_series(0, (:agents - 1) / 3) n;
-INSERT INTO archives_agents SELECT pg_temp.id('agent', 'agent', 3 * n), pg_temp.id('archive', 'archive', n), pg_temp.moment(n), true FROM generate_series(0, (:agents - 1) / 3) n;
+  FROM generate_series(0, (:agents - 2) / 3 + 1) n;
+INSERT INTO archives_agents SELECT pg_temp.id('agent', 'agent', least(3 * n, :agents - 1)), pg_temp.id('archive', 'archive', n), pg_temp.moment(n), true FROM generate_series(0, (:agents - 2) / 3 + 1) n;
 INSERT INTO archival_passages (id, text, embedding_config, metadata_, embedding, created_at, updated_at, organization_id, archive_id, tags)
   SELECT pg_temp.id('passage', 'passage', p), x.text || ' ' || y.text, '{"embedding_model": "text-embedding-3-large", "embedding_dim": 4096, "embedding_endpoint_type": "openai"}', '{}',
-         l2_normalize(g.v + h.v), pg_temp.moment(p), pg_temp.moment(p), pg_temp.org(), pg_temp.id('archive', 'archive', p % ((:agents - 1) / 3 + 1)), json_build_array('topic-' || p % 40)
-  FROM generate_series(0, :passages - 1) p JOIN half g ON g.no = p % 200 JOIN half h ON h.no = (p % 200 + p / 200 + 1) % 200
+         l2_normalize(g.v + h.v), pg_temp.moment(p), pg_temp.moment(p), pg_temp.org(), pg_temp.id('archive', 'archive', archive), json_build_array('topic-' || p % 40)
+  FROM place JOIN half g ON g.no = p % 200 JOIN half h ON h.no = (p % 200 + p / 200 + 1) % 200
   JOIN sentence x ON x.no = p * 19 % 1009 JOIN sentence y ON y.no = p * 23 % 1009;
 INSERT INTO passage_tags (id, tag, passage_id, archive_id, organization_id)
   SELECT pg_temp.id('passage-tag', 'passage-tag', p), 'topic-' || p % 40, pg_temp.id('passage', 'passage', p),
-         pg_temp.id('archive', 'archive', p % ((:agents - 1) / 3 + 1)), pg_temp.org() FROM generate_series(0, :passages - 1) p;
+         pg_temp.id('archive', 'archive', archive), pg_temp.org() FROM place;
 
 -- Folders: one per thirty agents, four files in each, three chunks per file.
 INSERT INTO sources (id, name, embedding_config, organization_id, vector_db_provider)

@@ -33,18 +33,20 @@ class Target:
     """A database of one size with a store, an inventory and a service of its own.
 
     :param postgres: running :class:`tests.lab.postgres.EmbeddedPostgres`. :param folder: a new folder for its files.
-    :param password: of the role that owns the databases, one for all of them.
+    :param shape: of :data:`data.SHAPES`. :param password: of the role that owns the databases, one for all of them.
     :param tools: :class:`Tools` for both sides of every comparison. :param jobs: parallel workers, the same on both sides.
     """
 
     owner = "letta"
 
-    def __init__(self, postgres, folder, name, size_mb, password, tools, jobs, compression):
-        self.postgres, self.folder, self.name, self.size_mb = postgres, Path(folder), name, size_mb
+    def __init__(self, postgres, folder, name, size_mb, password, tools, jobs, compression, shape="mixed"):
+        self.postgres, self.folder, self.name, self.size_mb, self.shape = postgres, Path(folder), name, size_mb, shape
         self.tools, self.jobs, self.compression = tools, jobs, compression
         self.password = password
         self.root = self.folder / "store"
         self.facts = {}
+        self.bare_dump = self.folder / "bare-dump"
+        self.set_dir = None  # of the newest set, once one was taken
 
     @property
     def admin(self):
@@ -57,9 +59,9 @@ class Target:
         self.root.mkdir(mode=0o700)
         if self._databases(self.name):
             self.postgres.ensure_role(self.owner, self.password)
-            self.facts = dict(data.counts(self.size_mb), **data.facts(self.postgres, self.name))
+            self.facts = dict(data.counts(self.size_mb, self.shape), **data.facts(self.postgres, self.name))
         else:
-            self.facts = data.make_database(self.postgres, self.name, self.password, self.size_mb)
+            self.facts = data.make_database(self.postgres, self.name, self.password, self.size_mb, self.shape)
         service = self.folder / "service"
         service.write_text(SERVICE, encoding="ascii")
         service.chmod(0o700)
@@ -92,11 +94,9 @@ class Target:
 
     def pg_dump(self):
         """Dump by pg_dump alone."""
-        folder = self.folder / "bare-dump"
-        argv = [self.tools.path("pg_dump"), "-Fd", "-j%d" % self.jobs, "--compress=%s" % self.compression, "-f", folder]
-        seconds = self._clocked(argv, self.name)
-        shutil.rmtree(folder)
-        return {"pg_dump": seconds}
+        shutil.rmtree(self.bare_dump, ignore_errors=True)
+        argv = [self.tools.path("pg_dump"), "-Fd", "-j%d" % self.jobs, "--compress=%s" % self.compression, "-f", self.bare_dump]
+        return {"pg_dump": self.clocked(argv, self.name)}
 
     def restore(self):
         """Restore by the engine, over the live database."""
@@ -106,12 +106,10 @@ class Target:
         return dict(outcome["seconds"], memory_restore=outcome["peak_memory_bytes"])
 
     def pg_restore(self):
-        """Load the archive by pg_restore alone into an empty database."""
-        self.postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(BARE)))
-        self.postgres.execute("DROP SCHEMA public", BARE)
-        self.postgres.execute("CHECKPOINT")
-        argv = [self.tools.path("pg_restore"), "-j%d" % self.jobs, "--exit-on-error", "-d", BARE, self.set_dir / "database"]
-        return {"pg_restore": self._clocked(argv, BARE)}
+        """Load what pg_dump alone has dumped by pg_restore alone into an empty database."""
+        if not self.bare_dump.exists():
+            self.pg_dump()
+        return {"pg_restore": self.load_archive(self.bare_dump)}
 
     def playbook(self):
         """Restore by ``restore-full.yml`` while a prober reads the agents of the live database."""
@@ -138,9 +136,30 @@ class Target:
             "memory_playbook": memory,
         }
 
+    def staged(self):
+        """Stage the newest set by the engine, and no more."""
+        outcome = self._work("stage")
+        if outcome["unequal"]:
+            raise RuntimeError("the staged database is not what was saved: %s" % outcome)
+        return outcome["seconds"]
+
+    # -- for whoever measures something else -----------------------------------------------------------------------
+
+    def empty_database(self):
+        """Make the empty database that tools alone load into."""
+        self.postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(BARE)))
+        self.postgres.execute("DROP SCHEMA public", BARE)
+        self.postgres.execute("CHECKPOINT")
+
+    def load_archive(self, path):
+        """Return the seconds that ``pg_restore -j`` of an archive takes."""
+        self.empty_database()
+        return self.clocked([self.tools.path("pg_restore"), "-j%d" % self.jobs, "--exit-on-error", "-d", BARE, path], BARE)
+
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _clocked(self, argv, database):
+    def clocked(self, argv, database):
+        """Return the seconds that a client tool takes."""
         began = time.perf_counter()
         run_tool(argv, self.admin.database(database))
         return time.perf_counter() - began
@@ -178,6 +197,8 @@ class Target:
             letta_db_port=self.admin.port, letta_db_name=self.name, letta_db_user=self.owner, letta_db_password=self.password,
             letta_db_admin_user=self.admin.user, letta_db_admin_password=self.admin.password, letta_db_ssl_mode="disable",
             letta_backup_root=str(self.root), letta_pg_bin_dir=self.tools.bin_dir, letta_restore_jobs=self.jobs,
+            # The prober reads on purpose while no server runs; nobody else is there to be found.
+            letta_foreign_sessions="terminate",
             letta_restore_force=True, letta_report_dir=str(self.folder / "reports"), letta_confirm="bench/" + self.name,
             letta_service_manager="command", letta_service_start=[service, "start"], letta_service_stop=[service, "stop"],
             letta_service_status=[service, "status"],

@@ -6,19 +6,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import resource
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, phases, runs, stage
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import validate_database
 
 
@@ -62,6 +59,17 @@ def restore(server, job):
     return {"seconds": seconds, "unequal": unequal, "failed_checks": [item.id for item in findings if item.status == "fail"]}
 
 
+def staged(server, job):
+    """Stage the newest set beside the live database and no more; returns the seconds."""
+    (set_dir,) = [entry.path for entry in os.scandir(job["root"]) if entry.name.startswith("lb-")]
+    wanted = stage.StageOptions(set_dir, job["database"] + "__staged", job["owner"], job["jobs"], job["bin_dir"])
+    seconds = {}
+    with _timed(seconds, "stage"):
+        done = stage.stage_set(server, manifests.load(set_dir), wanted, NoJournal())
+    seconds.update({"stage.%s" % part: value for part, value in done["seconds"].items()})
+    return {"seconds": seconds, "unequal": [table["name"] for table in done["tables"] if table["digest"] != "equal"]}
+
+
 @contextmanager
 def _timed(seconds, name):
     began = time.perf_counter()
@@ -69,21 +77,12 @@ def _timed(seconds, name):
     seconds[name] = time.perf_counter() - began
 
 
-def peak_memory():
-    """Return the peak memory of this process in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # getrusage would also count the parent, whose pages a child has for the moment between fork and exec.
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")).group(1)) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def main():
     """Do the job on standard input."""
     job = json.load(sys.stdin)
     os.umask(0o077)
-    outcome = {"backup": backup, "restore": restore}[job["do"]](Server(**job["server"]), job)
-    print(json.dumps(dict(outcome, peak_memory_bytes=peak_memory())))
+    outcome = {"backup": backup, "restore": restore, "stage": staged}[job["do"]](Server(**job["server"]), job)
+    print(json.dumps(dict(outcome, peak_memory_bytes=processes.peak_memory())))
 
 
 if __name__ == "__main__":

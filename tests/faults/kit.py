@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect
 
-LABELS = ("PLAN", "STEPS", "REJECT", "WARN", "FAIL", "NOW", "NEXT", "REPORT", "UNDO", "DONE", "PROVE", "CHECKS", "PHASES")
+LABELS = ("PLAN", "STEPS", "REJECT", "WARN", "FAIL", "NOW", "NEXT", "REPORT", "UNDO", "DONE", "PROVE", "CHECKS", "PHASES", "REDIS")
 
 # -- damaging a set ----------------------------------------------------------------------------------------------
 

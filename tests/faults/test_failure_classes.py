@@ -181,9 +181,9 @@ def the_manifest_is_edited(world):
     return by_id(world)
 
 
-@fault("backup_corrupt", "manifest format 2 was written by a newer release")
+@fault("backup_corrupt", "manifest format 3 was written by a newer release")
 def the_manifest_is_of_a_later_format(world):
-    kit.write_manifest(kit.only_set(world), dict(kit.read_manifest(kit.only_set(world)), format=2))
+    kit.write_manifest(kit.only_set(world), dict(kit.read_manifest(kit.only_set(world)), format=3))
     return by_id(world)
 
 
@@ -434,6 +434,20 @@ def the_manifest_names_an_archive_outside_the_set(world):
     return by_id(world)
 
 
+PUT_BACK = "the_service_will_not_start_on_the_restored_database"
+
+
+def with_redis(world, server):
+    """Give the world a Redis with one key of Letta's and one of somebody else."""
+    client = server.client(db=8)
+    client.flushdb()
+    client.mset({"sse:run:run-6a0ff4d6-6f9e-4f0c-8d0b-1d4b8a3c2e11": "x", "sse:run:mine": "x"})
+    client.close()
+    world.variables.update(
+        letta_redis_host=server.host, letta_redis_port=server.port, letta_redis_password=server.password, letta_redis_database=8
+    )
+
+
 @pytest.fixture
 def struck(request, world):
     """A world after one fault struck: (world, fault, fingerprint of live before the run)."""
@@ -442,6 +456,8 @@ def struck(request, world):
     if what.name.startswith("the_service_"):
         world.service = kit.Service(world, PASSWORD)
         assert world.service.run("start") == 0
+    if what.name == PUT_BACK:
+        with_redis(world, request.getfixturevalue("redis_server"))
     world.variables.update(what.strike(world) or {})
     yield world, what, world.fingerprint()
     if world.stays is not None:
@@ -476,6 +492,9 @@ def test_a_fault_ends_with_its_class_a_true_sentence_and_live_as_it_was(struck):
     assert [str(path) for path in world.canaries if path.exists()] == []
     if world.service is not None and what.name != "the_service_will_not_start_at_all":
         assert world.service.serving == before["oid"], "Letta serves the old database again"
+    if what.name == PUT_BACK:
+        dropped = {"dropped": 0, "kept": 1}  # aligned before the start that failed, and once more before the old database was served
+        assert report["redis"] == dropped
 
 
 def unexpected(world, what):

@@ -17,8 +17,19 @@ import pytest
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, in_place, rollback, runs, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import (
+    cutover,
+    endings,
+    facts,
+    in_place,
+    rollback,
+    runs,
+    stage,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import CRASH_VARIABLE, Journal
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile import changes as reconciling
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile import engine
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile.phase import reconcile_side
 from tests.integration.restore_kit import add_writes, break_load, content, fingerprint
 
 pytestmark = pytest.mark.slow
@@ -73,9 +84,12 @@ def restore(world, service, options):
         loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
         stage.stage_set(world.admin, manifest, loading, journal)
         endings.note_phase(journal, "stage", "ok", 1.0)
+    if "reconcile" in begun["phases"]:
+        side = world.admin.database(begun["names"]["side"])
+        reconcile_side(side, reconciling.Options(), True, journal, manifest["tables"])
     if not begun["swapped"]:
         stop(journal, service)
-        cutover.swap_in(world.admin, journal, begun["names"], session_timeout=5)
+        cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
     service.set("running")
     endings.note_services(journal, stopped=False)
     endings.finish(world.admin, world.root, journal, options.phases)
@@ -87,7 +101,7 @@ def take_back(world, service, options):
     journal = Journal.load(begun["run_dir"])
     if not begun["swapped_back"]:
         stop(journal, service)
-        cutover.swap_back(world.admin, journal, begun["names"], session_timeout=5)
+        cutover.swap_back(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
     service.set("running")
     endings.note_services(journal, stopped=False)
     rollback.finish(world.root, journal)
@@ -173,6 +187,61 @@ def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_we
     assert is_whole(world, old, saved) == "new"
     (kept,) = [name for name, oid in world.databases().items() if oid == old["oid"]]
     assert content(world.fingerprint(kept)) == content(old), "the old database is kept to go back to"
+
+
+@pytest.fixture
+def interrupted(make_world):
+    """A live database with writes since its backup, which was taken while a run was under way."""
+    world = make_world()
+    world.sql("insert into letta.runs (id, status, agent_id, organization_id, is_deleted)"
+              " select 'run-00000000-0000-4000-8000-000000000001', 'running', min(id), min(organization_id), false from letta.agents")
+    world.sql("insert into letta.groups (id, description, manager_type, manager_agent_id, agent_ids, organization_id,"
+              " sleeptime_agent_frequency, turns_counter) select 'group-00000000-0000-4000-8000-000000000001', '', 'sleeptime', min(id),"
+              " '[]', min(organization_id), 5, 1 from letta.agents")
+    world.backup()
+    add_writes(world.live)
+    return world
+
+
+@pytest.mark.parametrize("moment", ["cutover.exchange:done", "services.start:done"])
+def test_a_run_killed_after_the_cutover_has_background_turns_off_until_the_next_run_ends_it(interrupted, moment):
+    world, service = interrupted, Service(interrupted)
+    frequency = "select sleeptime_agent_frequency from letta.groups"
+    killed("controller", restore, world, service, moment)
+    assert world.sql(frequency) == [(0,)]
+    ends_well(restore, world, service)
+    assert world.sql(frequency) == [(5,)]
+
+
+@pytest.mark.parametrize(("moment", "who"), cases(("reconcile.apply",))[:3])
+def test_a_restore_killed_while_it_closes_work_leaves_live_whole_and_the_next_run_explains_what_it_closed(interrupted, moment, who):
+    world, service = interrupted, Service(interrupted)
+    old = world.fingerprint()
+    killed(who, restore, world, service, moment)
+    assert world.fingerprint() == old
+    ends_well(restore, world, service)
+    assert world.sql("select status from letta.runs") == [("cancelled",)]
+    journal = world.journals()[-1]
+    report = facts.of_run(journal, {"status": "succeeded"}, "restore-full.yml")
+    assert [(item["entity"], item["action"]) for item in report["reconciled"] if item["entity"] == "run"] == [
+        ("run", "closed as cancelled (was running)")
+    ]
+    told = {row["name"]: row["explanation"] for row in report["tables"] if row["digest"] != "equal"}
+    assert told == {"letta.runs": "1 reconciled", "letta.run_metrics": "1 added", "letta.agents": "1 reconciled"}
+    assert world.sql("select sleeptime_agent_frequency from letta.groups") == [(5,)]
+    assert runs.begin(world.admin, world.run_options(check=True))["plan"]["kind"] == "unchanged", "live is proven to be the set still"
+    engine.undo(world.live, journal.entry("reconcile.apply")["undo_files"][0])
+    assert world.sql("select status from letta.runs") == [("running",)]
+
+
+def test_a_run_that_was_prepared_without_it_is_reconciled_before_its_cutover(interrupted):
+    world, service = interrupted, Service(interrupted)
+    begun = runs.begin(world.admin, world.run_options(phases=("assess", "stage", "migrate", "validate")))
+    journal, loading = Journal.load(begun["run_dir"]), (begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
+    stage.stage_set(world.admin, manifests.load(begun["set_dir"]), stage.StageOptions(*loading), journal)
+    endings.finish(world.admin, world.root, journal, ("assess", "stage", "migrate", "validate"))
+    ends_well(restore, world, service, phases=("assess", "cutover", "verify"))
+    assert world.sql("select status from letta.runs") == [("cancelled",)]
 
 
 @pytest.mark.parametrize("moment", ["stage.create:begun", "stage.load:begun", "cutover.exchange:begun", "cutover.exchange:done"])
@@ -272,10 +341,32 @@ def served_world(world):
     return world
 
 
+STALE_KEY = "agent:send_message:run_id:agent-6a0ff4d6-6f9e-4f0c-8d0b-1d4b8a3c2e11"
+FOREIGN_KEY = "agent:send_message:run_id:mine"
+
+
+@pytest.fixture
+def served_redis(served_world, redis_server, moment):
+    """Redis of the served world, with a stale key and another application's; None where the kill is not between stop and start."""
+    if not moment.endswith("exchange:done:controller"):
+        yield None
+        return
+    client = redis_server.client(db=9)
+    client.flushdb()
+    client.mset({STALE_KEY: "run-6a0ff4d6-6f9e-4f0c-8d0b-1d4b8a3c2e11", FOREIGN_KEY: "x"})
+    served_world.variables.update(
+        letta_redis_host=redis_server.host, letta_redis_port=redis_server.port, letta_redis_password=redis_server.password,
+        letta_redis_database=9,
+    )  # fmt: skip
+    yield client
+    client.flushdb()
+    client.close()
+
+
 @pytest.mark.parametrize(
     "moment", ["stage.load:begun", "stage.load:begun:controller", "services.stop:begun:controller", "cutover.exchange:done:controller"]
 )
-def test_the_restore_playbook_killed_half_way_ends_well_the_next_time(served_world, saved, moment):
+def test_the_restore_playbook_killed_half_way_ends_well_the_next_time(served_world, served_redis, saved, moment):
     world, service, old = served_world, Service(served_world), served_world.fingerprint()
     played = world.play("restore-full.yml", env={CRASH_VARIABLE: moment})
     if moment.endswith(":controller"):
@@ -284,22 +375,27 @@ def test_the_restore_playbook_killed_half_way_ends_well_the_next_time(served_wor
         assert (played.rc, played.report["status"]) == (2, "failed")
         assert (world.fingerprint(), world.leftovers()) == (old, [])
     is_whole(world, old, saved)
+    assert served_redis is None or served_redis.exists(STALE_KEY), "it is the next run that has to drop it"
     again = world.play("restore-full.yml").ok()
     assert again.report["status"] == "succeeded"
+    if served_redis:
+        assert (served_redis.keys(), again.report["redis"]) == ([FOREIGN_KEY], {"dropped": 1, "kept": 1})
     assert is_whole(world, old, saved) == "new"
     assert service.state() == "running"
     assert world.leftovers(world.kept_names()) == []
 
 
 @pytest.mark.parametrize("moment", ["rollback.exchange:begun", "rollback.exchange:done:controller"])
-def test_the_rollback_playbook_killed_half_way_ends_well_the_next_time(served_world, moment):
+def test_the_rollback_playbook_killed_half_way_ends_well_the_next_time(served_world, served_redis, moment):
     world, service, old = served_world, Service(served_world), served_world.fingerprint()
     ends_well(restore, world, service, service_manager="command", stops=("letta1",))
     restored = world.fingerprint()
     played = world.play("rollback.yml", env={CRASH_VARIABLE: moment})
     assert played.rc == (-signal.SIGKILL if moment.endswith(":controller") else 2)
     assert world.fingerprint()["oid"] in (old["oid"], restored["oid"])
+    assert served_redis is None or served_redis.exists(STALE_KEY)
     assert world.play("rollback.yml").ok().report["status"] == "rolled_back"
+    assert served_redis is None or served_redis.keys() == [FOREIGN_KEY]
     assert world.fingerprint() == old
     assert service.state() == "running"
     assert world.leftovers(world.kept_names()) == []

@@ -127,6 +127,7 @@ class World:
     owner: str = "letta"
     variables: dict = field(default_factory=dict)
     hosts: dict = field(default_factory=dict)
+    others: dict = field(default_factory=dict)  # further groups: their hosts, all of them this machine
 
     @property
     def root(self):
@@ -189,6 +190,9 @@ class World:
         unsafe = {name: _unsafe(value) for name, value in dict(base, **self.variables).items() if value is not None}
         hosts = {HOST: local, **{name: dict(local, **facts) for name, facts in self.hosts.items()}}
         groups = {"letta_database": {"hosts": {HOST: {}}}}
+        for group, names in self.others.items():
+            hosts.update(dict.fromkeys(names, local))
+            groups[group] = {"hosts": {name: {} for name in names}}
         if self.hosts:
             groups["letta_servers"] = {"hosts": {name: {} for name in self.hosts}}
         path = self.folder / "hosts.yml"
@@ -365,14 +369,13 @@ def _yaml(data, depth=0):
     return ("!unsafe " if isinstance(data, _Unsafe) else "") + json.dumps(data)
 
 
-@pytest.fixture
-def make_world(pg, letta_shape, tmp_path):
-    """Factory of targets: ``make_world()`` has a live database, ``make_world(live=False)`` has none; all gone after the test."""
+def _worlds(pg, letta_shape, parent):
+    """Yield a factory of targets below a folder; all of them gone afterwards."""
     made = []
 
     def make(live=True, database=None, **options):
         name = database or "lr_%s" % secrets.token_hex(4)
-        folder = tmp_path / ("world%d" % len(made))
+        folder = parent / ("world%d" % len(made))
         folder.mkdir()
         world = World(pg, name, folder, **options)
         os.makedirs(world.root, 0o700)
@@ -387,6 +390,18 @@ def make_world(pg, letta_shape, tmp_path):
     for world in made:
         for name in world.databases():
             pg.drop_database(name)
+
+
+@pytest.fixture
+def make_world(pg, letta_shape, tmp_path):
+    """Factory of targets: ``make_world()`` has a live database, ``make_world(live=False)`` has none; all gone after the test."""
+    yield from _worlds(pg, letta_shape, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_module_world(pg, letta_shape, tmp_path_factory):
+    """The same for all tests of a file."""
+    yield from _worlds(pg, letta_shape, tmp_path_factory.mktemp("worlds"))
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ import shutil
 
 import pytest
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup.screening import refused_entries
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import (
     check_readable,
     open_archive,
     read_rows,
-    refused_entries,
     table_columns,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query

@@ -22,6 +22,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta i
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_database
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.redisserver import RedisServer
 from tests.integration.restore_kit import HEAD, PASSWORD
 from tests.lab import ROOT
 from tests.lab.valkey import EmbeddedValkey
@@ -87,7 +88,7 @@ def test_dump_and_digests_are_of_one_snapshot_while_others_write(options, live, 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        manifest = take.take_backup(options())
+        manifest = take.take_backup(options(vectors="text"))
     finally:
         ended.set()
         writer.join()
@@ -111,7 +112,7 @@ def test_volumes_and_redis_belong_to_the_set(options, redis_server, tmp_path):
     (tmp_path / "memfs").mkdir()
     (tmp_path / "memfs" / "a.md").write_text("remember")
     redis_server.client().set("conversation:lock:x", "held")
-    redis = redisdump.RedisServer(redis_server.host, redis_server.port, redis_server.password)
+    redis = RedisServer(redis_server.host, redis_server.port, redis_server.password)
     manifest = take.take_backup(options(redis=redis, volumes=({"name": "memfs", "path": str(tmp_path / "memfs")},)))
     set_dir = tmp_path / "store" / manifest["id"]
     assert manifest["redis"]["path"] == "redis/dump.rdb"
@@ -130,7 +131,7 @@ def test_a_redis_snapshot_taken_over_the_network_starts_another_server(redis_ser
     client.set("snapshot:" + diskless, "x" * 400000)
     second = EmbeddedValkey(tmp_path / "second", password="other")
     redisdump.take_snapshot(
-        redisdump.RedisServer(redis_server.host, redis_server.port, redis_server.password), str(second.home / "dump.rdb")
+        RedisServer(redis_server.host, redis_server.port, redis_server.password), str(second.home / "dump.rdb")
     )
     try:
         assert second.start().client().get("snapshot:" + diskless) in ("x" * 400000, b"x" * 400000)
@@ -139,10 +140,10 @@ def test_a_redis_snapshot_taken_over_the_network_starts_another_server(redis_ser
 
 
 def test_redis_out_of_reach_costs_the_redis_part_alone(options, redis_server):
-    manifest = take.take_backup(options(redis=redisdump.RedisServer("127.0.0.1", 1, "s3cret")))
+    manifest = take.take_backup(options(redis=RedisServer("127.0.0.1", 1, "s3cret")))
     assert manifest["redis"] is None
     assert "no Redis snapshot" in manifest["warnings"][0]
-    manifest = take.take_backup(options(redis=redisdump.RedisServer(redis_server.host, redis_server.port, "wr0ng-pass")))
+    manifest = take.take_backup(options(redis=RedisServer(redis_server.host, redis_server.port, "wr0ng-pass")))
     assert manifest["redis"] is None
     assert "AUTH" in manifest["warnings"][0]
     assert "wr0ng-pass" not in json.dumps(manifest)

@@ -28,20 +28,37 @@ def bench(tmp_path_factory):
 
 def test_every_figure_of_both_sizes_was_measured(bench):
     _done, result, _folder = bench
-    assert [size["size_mb"] for size in result["sizes"]] == [0.5, 5]
-    wanted = {name for name, _words in figures.LINES + figures.MEMORY_LINES}
-    for size in result["sizes"]:
-        assert wanted <= set(size["medians"])
-        assert all(value > 0 for name, value in size["medians"].items()), size["medians"]
-        assert [len(samples) for samples in size["samples"].values()] == [1] * len(size["samples"])
-        assert {name for name, ratio in size["ratios"].items() if ratio["lowest"] > 0} == set(figures.RATIOS)
+    parts = {
+        "full": ([0.5, 5], figures.LINES + figures.MEMORY_LINES),
+        "partial": ([5, 20], figures.PARTIAL_LINES + figures.PARTIAL_MEMORY_LINES),
+        "load": ([1.25, 5, 1.25, 5], figures.LOAD_LINES),
+    }
+    for part, (sizes, lines) in parts.items():
+        assert [size["size_mb"] for size in result[part]] == sizes
+        for size in result[part]:
+            assert {name for name, _words in lines} <= set(size["medians"])
+            assert all(value > 0 for name, value in size["medians"].items()), size["medians"]
+            assert [len(samples) for samples in size["samples"].values()] == [1] * len(size["samples"])
+            assert all(ratio["lowest"] > 0 for ratio in size["ratios"].values())
+    full, alone, load = (set(result[part][0]["ratios"]) for part in parts)
+    assert alone == {"partial_to_scratch", "wiped_to_scratch"}
+    assert load == {name for name in figures.RATIOS if name.startswith(("stage_to_", "backup_to_"))} - full
+    assert full | alone | load == set(figures.RATIOS)
+
+
+def test_the_parts_of_bringing_one_agent_back_are_within_it(bench):
+    _done, result, _folder = bench
+    for size in result["partial"]:
+        seconds = {name.partition(".")[2]: value for name, value in size["medians"].items() if name.startswith("partial.")}
+        assert sum(seconds[name] for name in ("check", "select", "cut", "compare")) < seconds["planned"]
+        assert sum(seconds[name] for name in ("again", "undo", "write", "prove")) < seconds["applied"]
 
 
 def test_the_larger_database_is_larger_and_holds_what_was_asked_for(bench):
     _done, result, _folder = bench
-    small, large = result["sizes"]
-    assert (large["messages"], large["passages"], large["tables"]) == (2000, 100, 49)
-    assert (small["messages"], small["passages"], small["tables"]) == (200, 10, 49)
+    small, large = result["full"]
+    assert (large["messages"], large["passages"], large["tables"]) == (2600, 130, 49)
+    assert (small["messages"], small["passages"], small["tables"]) == (800, 40, 49)
     assert large["bytes"] > small["bytes"]
     assert large["archive_bytes"] > small["archive_bytes"] > 0
 

@@ -6,7 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import segments
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.prove import prove_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +23,26 @@ def documented_lines() -> list[str]:
     return lines
 
 
-def test_the_lines_in_the_readme_bring_a_set_back_equal(pg, tmp_path):
-    sample = next(SAMPLES.glob("lb-*"))
+@pytest.fixture(params=["text", "binary"])
+def any_set(request, make_world):
+    """A set with its vectors in the archive, then one that has them beside it, in several pieces."""
+    if request.param == "text":
+        return next(SAMPLES.glob("lb-*"))
+    if not shutil.which("zstd"):
+        pytest.skip("the program zstd is not installed here")
+    world = make_world()
+    world.sql("INSERT INTO letta.archival_passages (id, text, metadata_, organization_id, archive_id)"
+              " SELECT 'more-' || n, repeat('wide ' || n, 300), '{}', organization_id, archive_id"
+              " FROM (SELECT * FROM letta.archival_passages LIMIT 1) one, generate_series(1, 200) n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(segments, "PIECE", 16 << 10)
+        made = world.backup()
+    assert len(list(Path(world.root, made["id"], "vectors").glob("*.copy.zst"))) > 2
+    return Path(world.root, made["id"])
+
+
+def test_the_lines_in_the_readme_bring_a_set_back_equal(pg, tmp_path, any_set):
+    sample = any_set
     admin = pg.server()
     pg.execute("DROP DATABASE IF EXISTS letta_copy")
     pg.execute("DO $$ BEGIN CREATE ROLE letta LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")

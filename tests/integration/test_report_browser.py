@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.report import collect, render
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.report import collect, rehearsal, rehearsal_write, render
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "report"))
+from rehearsal_samples import TARGET, failed, half_year, older, record
 from report_samples import FAILURE, PLANNED, SUCCESS
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -74,6 +75,15 @@ def test_the_page_asks_for_nothing_and_the_console_is_silent(tmp_path, facts, wi
     assert facts["backup"]["id"] in dom
 
 
+@pytest.mark.parametrize("history", [[], half_year(60)], ids=["first", "many"])
+def test_the_page_of_a_rehearsal_asks_for_nothing_and_the_console_is_silent(tmp_path, history):
+    records = [record(), older(), failed(policies=["random"])]
+    urls, console, dom = visit(tmp_path, rehearsal_write.render_html(rehearsal.build(records, history, TARGET)))
+    assert not urls
+    assert console == []
+    assert dom.count("<polyline") == (2 if history else 0)
+
+
 def test_a_page_that_does_ask_would_be_caught(tmp_path, canary):
     address, asked = canary
     html = "<html><body><img src='%s/seen.png'><script>console.error('loud')</script></body></html>" % address
@@ -96,10 +106,20 @@ def test_nothing_sticks_out_sideways(tmp_path, width):
     facts["plan"]["window"]["agents"] = ["a" * 10000]
     facts["tables"][0]["explanation"] = "b" * 10000
     facts["undo"]["command"] = "c" * 1000
+    assert sticks_out(tmp_path, render.render_html(collect.build_report(facts)), width) == 0
+
+
+def test_of_a_rehearsal_nothing_sticks_out_sideways_on_a_phone(tmp_path):
+    records = [record(set="a" * 200, policies=["b" * 40]), failed(reason="c" * 1000)]
+    assert sticks_out(tmp_path, rehearsal_write.render_html(rehearsal.build(records, half_year(), "d" * 200)), 400) == 0
+
+
+def sticks_out(tmp_path, html, width):
+    """How many pixels of a page lie beyond its window."""
     # The report itself runs no script; the measuring one needs the page's own ban lifted.
-    html = re.sub(r"<meta http-equiv=.Content-Security-Policy.*?>", "", render.render_html(collect.build_report(facts)))
+    html = re.sub(r"<meta http-equiv=.Content-Security-Policy.*?>", "", html)
     script = "f.srcdoc=%s;f.onload=()=>{document.title='over='+(d=>d.scrollWidth-d.clientWidth)(f.contentDocument.documentElement)}" % (
         json.dumps(html).replace("</", "<\\/"))
     frame = "<iframe id=f style='width:%dpx;height:900px;border:0'></iframe><script>%s</script>" % (width, script)
     _, _, dom = visit(tmp_path, "<html><head><title>x</title></head><body>%s</body></html>" % frame)
-    assert "<title>over=0</title>" in dom
+    return int(re.search(r"<title>over=(\d+)</title>", dom).group(1))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from contextlib import closing
@@ -10,6 +11,7 @@ from contextlib import closing
 import pytest
 from psycopg2 import sql
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, rehearsals
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect
 from tests.integration.restore_kit import PASSWORD, content, fill, fingerprint, install_schema
 
@@ -89,10 +91,13 @@ def test_a_restore_onto_an_empty_server_makes_the_database(empty_world, saved):
 
 
 @pytest.mark.slow
-def test_check_mode_prints_the_plan_and_writes_nothing(world):
+def test_check_mode_prints_the_plan_with_its_last_rehearsal_and_writes_nothing(world):
+    (set_id,) = [info.id for info in catalogue.list_sets(world.root)]
+    rehearsals.append(world.root, {"set": set_id, "verdict": "passed", "finished_at": "2026-11-17T21:41:00Z", "seconds": {"total": 700.0}})
     before = (world.tree(world.folder / "store"), world.databases(), world.fingerprint())
     played = world.play("restore-full.yml", "--check", confirm=False).ok()
     assert "PLAN   restore lb-" in played.output
+    assert re.search(r"rehearsal passed (2026-)?11-17", " ".join(played.output.split()))
     assert (world.tree(world.folder / "store"), world.databases(), world.fingerprint()) == before
     assert not world.reports.exists()
     assert played.recap()["changed"] == 0

@@ -204,17 +204,20 @@ def superuser(pg, database, *statements):
 
 
 def run_module(name, server, check=False, **arguments):
-    """Run a module as Ansible does; returns its result."""
-    arguments.update(
-        login_host=server.host, login_port=server.port, login_user=server.user, login_password=server.password, _ansible_check_mode=check
-    )
+    """Run a module that logs in to PostgreSQL as Ansible does; returns its result."""
+    login = dict(login_host=server.host, login_port=server.port, login_user=server.user, login_password=server.password)
+    return run_plain_module(name, check, server.password, **arguments, **login)
+
+
+def run_plain_module(name, check=False, secret=None, **arguments):
+    """Run a module as Ansible does; returns its result. It may not say the secret."""
     done = subprocess.run(
         [sys.executable, "-c", "from ansible_collections.letta_ops.recovery.plugins.modules import %s as m; m.main()" % name],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments, _ansible_check_mode=check)}),
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "playbooks" / "collections")},
     )
-    assert server.password not in done.stdout + done.stderr
+    assert secret is None or secret not in done.stdout + done.stderr
     return json.loads(done.stdout)

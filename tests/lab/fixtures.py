@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 
+from .engine import DockerEngine, unavailable
 from .letta import LettaServer, migrate
 from .openai_stub import OpenAIStub
 from .pg0 import rich_tools
@@ -89,6 +90,23 @@ def openai_stub():
 
 
 @pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """A Docker engine of its own, gone at the end of the session with all its containers."""
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    engine = DockerEngine(tmp_path_factory.mktemp("engine"))
+    try:
+        try:
+            engine.start()
+        except RuntimeError as exc:
+            pytest.skip("no Docker engine can be had here: %s" % exc)
+        yield engine
+    finally:
+        engine.destroy()
+
+
+@pytest.fixture(scope="session")
 def letta_template(pg, tmp_path_factory):
     """Name of a database on ``pg`` with Letta 0.16.8's schema by its own migrations, and no row; never connect to it."""
     server = pg.create_letta_database("letta_template", password=LETTA_PASSWORD, schema="letta")
@@ -111,12 +129,18 @@ def letta_database(pg, letta_template):
 
 
 @pytest.fixture(scope="session")
-def letta(pg, letta_template, letta_redis, openai_stub, tmp_path_factory):
-    """A running Letta 0.16.8 on an otherwise empty database, shared by all tests that only need some Letta."""
+def _shared_letta(pg, letta_template, letta_redis, openai_stub, tmp_path_factory):
     server = pg.clone_database("letta_shared", letta_template, password=LETTA_PASSWORD)
     redis = (letta_redis.host, letta_redis.port)
     with LettaServer(tmp_path_factory.mktemp("letta"), server, openai_stub.proxy, SAMPLE_KEY, redis) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def letta(pg, _shared_letta):
+    """A running Letta 0.16.8 on an otherwise empty database, shared by all tests that only need some Letta."""
+    pg.ensure_role("letta", LETTA_PASSWORD)  # other files give the role a password of theirs
+    return _shared_letta
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,8 @@ def environment(home, server, key=None, redis=None, model_proxy=None):
         # Stored in the database as it is written here: an absolute path of this machine would go into backups.
         "TOOL_EXEC_DIR": "~/tool_execution",
         "OPENAI_API_KEY": "fake-key-of-the-lab",
+        # Each call of the model service reads all authorities anew, of which the lab needs none: half the CPU of a search.
+        "SSL_CERT_FILE": str(_one_authority(home)),
     }
     if model_proxy:
         env.update(OPENAI_BASE_URL=BASE_URL, OPENAI_API_BASE=BASE_URL, HTTP_PROXY=model_proxy, NO_PROXY="%s,localhost" % places.LOOPBACK)
@@ -72,6 +74,16 @@ def environment(home, server, key=None, redis=None, model_proxy=None):
     if redis:
         env.update(LETTA_REDIS_HOST=redis[0], LETTA_REDIS_PORT=str(redis[1]))
     return env
+
+
+def _one_authority(home):
+    """Write a file with one authority's certificate (an empty one is refused); returns its path."""
+    path = Path(home) / "authority.pem"
+    if not path.exists():
+        bundle = next((letta_home() / "venv" / "lib").glob("python3*/site-packages/certifi/cacert.pem")).read_text(encoding="utf-8")
+        start, end = bundle.index("-----BEGIN"), "-----END CERTIFICATE-----\n"
+        path.write_text(bundle[start:bundle.index(end) + len(end)], encoding="utf-8")
+    return path
 
 
 def migrate(server, home, key=None, revision="head"):
@@ -89,19 +101,53 @@ def migrate(server, home, key=None, revision="head"):
         raise RuntimeError("alembic upgrade %s failed:\n%s" % (revision, _without((done.stdout + done.stderr)[-4000:], server)))
 
 
+_BY_STEPS = """
+import sys
+from alembic import command
+from alembic.config import Config
+for line in sys.stdin:
+    command.upgrade(Config("alembic.ini"), line.strip())
+    print("", "REACHED", sep="\\n", flush=True)
+"""
+
+
+def migrate_by_steps(server, home, key, revisions):
+    """Run Letta's own upgrades in one process: Letta's imports, most of what :func:`migrate` costs, are paid once.
+
+    :param revisions: where to stop, oldest first. :returns: iterator of each revision once the database is there.
+    :raises RuntimeError: as :func:`migrate`.
+    """
+    argv = [str(letta_home() / "venv" / "bin" / "python"), "-c", _BY_STEPS]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(argv, cwd=letta_home(), env=environment(home, server, key), text=True, **streams) as process:
+        for revision in revisions:
+            process.stdin.write(revision + "\n")
+            process.stdin.flush()
+            said = []
+            for line in iter(process.stdout.readline, ""):
+                if line == "REACHED\n":
+                    break
+                said.append(line)
+            else:
+                raise RuntimeError("alembic upgrade %s failed:\n%s" % (revision, _without("".join(said)[-4000:], server)))
+            yield revision
+
+
 class LettaServer:
     """One server process on a free loopback port.
 
     :param home: scratch folder for ``HOME``, working directory and log.
     :param server: the database as an engine :class:`Server` (Letta's role).
+    :param pooled: keep connections, which Letta does not unless told so; its requests then need less CPU.
     """
 
-    def __init__(self, home, server, model_proxy, key=None, redis=None):
+    def __init__(self, home, server, model_proxy, key=None, redis=None, pooled=False):
         self.home = Path(home).resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.server = server
         self.log_path = self.home / "letta.log"
         self._settings = {"key": key, "redis": redis, "model_proxy": model_proxy}
+        self._pooled = pooled
         self._process = None
         self.url = None
 
@@ -120,6 +166,9 @@ class LettaServer:
         self.url = "http://%s:%d" % (places.LOOPBACK, port)
         argv = [str(letta_home() / "venv" / "bin" / "letta"), "server", "--host", places.LOOPBACK, "--port", str(port)]
         env = environment(self.home, self.server, **self._settings)
+        if self._pooled:
+            # With a pool Letta demands TLS unless the URI speaks of it.
+            env.update(LETTA_DISABLE_SQLALCHEMY_POOLING="false", LETTA_PG_URI=pg_uri(self.server) + "?ssl=disable")
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 argv, cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

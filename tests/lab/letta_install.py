@@ -43,6 +43,24 @@ def letta_home():
     return home
 
 
+def install_for(target, python, platform):
+    """Install Letta below ``target`` as another machine uses it: ``venv/`` for its Python, ``alembic/`` and ``alembic.ini`` beside it.
+
+    :param python: that machine's Python, as "3.13". :param platform: as uv names them, "x86_64-manylinux_2_40". Only wheels and pure
+        Python packages can be installed so; all of Letta's are.
+    """
+    target = Path(target)
+    packages = target / "venv" / "lib" / ("python%s" % python) / "site-packages"
+    _run([_find_uv(), "pip", "install", "--quiet", "--target", str(packages), "--python-version", python, "--python-platform", platform,
+          "--python", sys.executable, "-r", str(REQUIREMENTS)])
+    # They name this machine's Python.
+    shutil.rmtree(packages / "bin")
+    (target / "venv" / "bin").mkdir()
+    (target / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n", encoding="ascii")
+    with tempfile.TemporaryDirectory(dir=target) as folder:
+        _migrations_from(_download(VERSION, folder, SDIST_SHA256), target)
+
+
 def old_migrations(release, folder):
     """Download the sdist of an old release and return its migrations.
 

@@ -17,7 +17,7 @@ from psycopg2.extras import Json
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect
 
-from .letta import migrate
+from .letta import migrate_by_steps
 from .seed import SAMPLE_KEY
 
 RELEASES = ("0.8.17", "0.11.7", "0.12.1", "0.13.0", "0.14.0", "0.16.4")
@@ -40,11 +40,26 @@ NOT_EVERYWHERE = {
 }
 
 
-def make_old_database(postgres, name, release, password, traps=(), key=SAMPLE_KEY):
-    """Make a database as a Letta of an old release left it; about 6 s.
+def old_schemas(postgres, password, key=SAMPLE_KEY):
+    """Make an empty database with the schema of each of :data:`RELEASES` by Letta's own migrations; about 12 s for all.
+
+    :returns: {release: name of its database}; clone them, never connect to them.
+    """
+    climbing = postgres.create_letta_database("old_climbing", password=password, schema="letta")
+    made = {}
+    with tempfile.TemporaryDirectory() as home:
+        for release, _head in zip(RELEASES, migrate_by_steps(climbing, home, key, [head_of(release) for release in RELEASES])):
+            made[release] = postgres.clone_database("old_schema_" + release, climbing.dbname, password=password).dbname
+    postgres.drop_database(climbing.dbname)
+    return made
+
+
+def make_old_database(postgres, name, release, schemas, password, traps=(), key=SAMPLE_KEY):
+    """Make a database as a Letta of an old release left it; about 1 s.
 
     :param postgres: the running :class:`~.postgres.EmbeddedPostgres`. :param name: of the new database.
-    :param release: one of :data:`RELEASES`. :param password: of role ``letta``, without what a URI has to encode.
+    :param release: one of :data:`RELEASES`. :param schemas: see :func:`old_schemas`.
+    :param password: of role ``letta``, without what a URI has to encode.
     :param traps: names of :data:`TRAPS` to put in: ``soft_deleted_passages`` (before 0.11 only) makes Letta's own upgrade fail,
         ``many_secrets`` adds more sandbox variables than one batch of Letta's encrypting migration.
     :param key: the encryption key of the installation; releases before 0.12 did not use one.
@@ -57,9 +72,7 @@ def make_old_database(postgres, name, release, password, traps=(), key=SAMPLE_KE
         raise ValueError("no old database of %s with traps %s" % (release, sorted(traps)))
     if "soft_deleted_passages" in traps and release != "0.8.17":
         raise ValueError("%s deletes passages for good: there are no soft-deleted ones" % release)
-    server = postgres.create_letta_database(name, password=password, schema="letta")
-    with tempfile.TemporaryDirectory() as home:
-        migrate(server, home, key, head_of(release))
+    server = postgres.clone_database(name, schemas[release], password=password)
     with closing(connect(server, autocommit=False)) as conn, conn.cursor() as cursor:
         writer = Writer(cursor, release, key, traps)
         old_rows.write(writer)

@@ -29,6 +29,32 @@ def read_back(letta):
     }
 
 
+def agent_state(letta, agent_id):
+    """Return everything the API tells of one agent, comparable by :func:`differences`.
+
+    Beyond what :func:`read_back` keeps of an agent: its runs with steps, metrics and messages, custom tools, identities, groups (as
+    manager and as member), archives, the contents of its folders (vectors as digests), blocks isolated for one conversation.
+    Secrets are in ``state`` in plain text, as the API hands them out.
+    """
+    path = "/v1/agents/%s" % agent_id
+    found = _agent(letta, agent_id)
+    managed = (found["state"].get("managed_group") or {}).get("id")
+    isolated = {block for item in found["conversations"].values() for block in item["facts"].get("isolated_block_ids") or ()}
+    tools = letta.api("GET", path + "/tools?limit=1000")
+    archives = letta.everything("/v1/archives/?agent_id=%s" % agent_id)
+    return {
+        **found,
+        "tools": _by_id(tool for tool in tools if tool["tool_type"] == "custom"),
+        "runs": {run["id"]: _whole_run(letta, run) for run in letta.everything("/v1/runs/?agent_id=%s" % agent_id)},
+        "identities": _by_id(letta.api("GET", "/v1/identities/%s" % key) for key in found["state"]["identity_ids"]),
+        "groups": _by_id(letta.api("GET", path + "/groups?limit=1000")),
+        "managed": stable(letta.api("GET", "/v1/groups/%s" % managed)) if managed else None,
+        "archives": _by_id(archives),
+        "contents": {key: _folder(letta, letta.api("GET", "/v1/folders/%s" % key)) for key in found["folders"]},
+        "isolated": _by_id(letta.api("GET", "/v1/blocks/%s" % key) for key in sorted(isolated)),
+    }
+
+
 def differences(before, after, path=""):
     """Return sentences naming every place where two read-backs (or parts of them) differ; empty when they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -75,6 +101,12 @@ def _folder(letta, folder):
 def _run(letta, run):
     steps = letta.api("GET", "/v1/runs/%s/steps?limit=1000" % run["id"])
     return {"facts": stable(run), "steps": _by_id(steps)}
+
+
+def _whole_run(letta, run):
+    path = "/v1/runs/%s" % run["id"]
+    more = {"messages": _messages(letta, path + "/messages?order=asc"), "metrics": letta.api("GET", path + "/metrics")}
+    return {**_run(letta, run), **stable(more)}
 
 
 def _by_id(items):

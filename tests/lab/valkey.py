@@ -20,15 +20,18 @@ class EmbeddedValkey:
 
     :param port: fixed port; else a free one at each start.
     :param password: ``requirepass``; goes into a 0600 configuration file, not into arguments.
+    :param appendonly: keep an append-only file besides the snapshot.
+    :param host: address to listen at; another than loopback only on a network of the lab's own (:mod:`.hosts`).
     """
 
-    def __init__(self, base_dir, port=None, password=None):
+    def __init__(self, base_dir, port=None, password=None, appendonly=False, host=places.LOOPBACK):
         self.home = Path(base_dir).resolve() / "valkey"
         self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o700)
         self.log_path = self.home / "server.log"
-        self.host = places.LOOPBACK
+        self.host = host
         self.password = password
+        self._appendonly = appendonly
         self._fixed_port = port
         self._pid_file = self.home / "valkey.pid"
         self._port_file = self.home / "port"
@@ -78,7 +81,7 @@ class EmbeddedValkey:
             return None
 
     def running(self):
-        return self.pid() is not None and places.port_answers(self.port)
+        return self.pid() is not None and self._answers()
 
     @property
     def port(self):
@@ -88,7 +91,7 @@ class EmbeddedValkey:
         """Return a ``redis.Redis`` client (text answers)."""
         import redis
 
-        return redis.Redis(self.host, self.port, password=self.password, decode_responses=True, **options)
+        return redis.Redis(self.host, self.port, password=self.password, **{"decode_responses": True, **options})
 
     @contextlib.contextmanager
     def without_password(self):
@@ -107,8 +110,9 @@ class EmbeddedValkey:
 
     def _spawn(self, port):
         lines = ["bind %s" % self.host, "port %d" % port, "dir %s" % self.home, "pidfile %s" % self._pid_file, "daemonize no"]
-        lines += ["save 60 1", "appendonly no", "maxmemory 256mb"]
-        lines += ["requirepass %s" % self.password] if self.password else []
+        lines += ["save 60 1", "appendonly %s" % ("yes" if self._appendonly else "no"), "maxmemory 256mb"]
+        lines += ["requirepass \"%s\"" % self.password.replace("\\", "\\\\").replace('"', '\\"')] if self.password else []
+        lines += ["protected-mode no"] if self.host != places.LOOPBACK else []
         config = self.home / "valkey.conf"
         places.secret_file(config, "\n".join(lines) + "\n")
         with open(self.log_path, "ab") as log:

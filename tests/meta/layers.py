@@ -59,7 +59,8 @@ _MAY = {
     "engine": {"engine"},
     "ansible": {"ansible", "engine"},
     "modules": {"ansible", "engine"},
-    "action": {"ansible", "engine"},
+    "plugin_utils": {"ansible", "engine"},
+    "action": {"ansible", "engine", "plugin_utils"},
     "callback": {"ansible", "engine"},
     "doc_fragments": set(),
 }

@@ -206,9 +206,16 @@ class _Watch:
         self.printer.say("[%s] connection lost; the work goes on there, trying again" % self.host)
 
     def _too_long(self):
+        self._kill()
         return self._lost(
             "was stopped after %d s (letta_task_timeout)" % self.timeout,
             "the work on the host was killed; its journal holds the last step done", "run again with -e letta_task_timeout=<more seconds>")
+
+    def _kill(self):
+        """Kill the module itself: on a busy host it may have started before Ansible's job control made the process group that it kills."""
+        name = re.escape(self.tmpdir.rstrip("/").rsplit("/", 1)[-1])
+        pattern = "[%s]%s/AnsiballZ_" % (name[:1], name[1:])
+        self.action._low_level_execute_command("pkill -KILL -f %s || true" % self.shell.quote(pattern))
 
     def _vanished(self):
         return self._lost("is gone without a result: the host restarted or the process was killed")

@@ -18,10 +18,13 @@ from .._engine.backup.trust import SCRATCH, Seal, Trust
 from .._engine.errors import RecoveryError
 from .._engine.postgres import connection
 from .._engine.postgres.connection import Server
+from .._engine.postgres.tools import tools_of_container
 from .._engine.progress import Progress
+from .._engine.redisserver import RedisServer
 
 # Options whose values are wiped from whatever we print, on top of Ansible's own no_log.
-_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password", "api_token", "identity")
+_SECRET_OPTIONS = ("login_password", "login_uri", "owner_password", "encryption_key", "redis_password", "api_token", "identity",
+                   "password")  # fmt: skip
 _MASK = "********"
 
 
@@ -36,10 +39,15 @@ def login_argument_spec(**more):
         login_uri=dict(type="str", no_log=True),
         ssl_mode=dict(type="str", default="prefer", choices=["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]),
         ca_cert=dict(type="path", aliases=["ssl_rootcert"]),
-        bin_dir=dict(type="path"),
+        **tools_argument_spec(),
     )
     spec.update(more)
     return spec
+
+
+def tools_argument_spec():
+    """Return the options that say where PostgreSQL's client tools are; :func:`run` heeds those of the container."""
+    return dict(bin_dir=dict(type="path"), db_container=dict(type="str"), docker_host=dict(type="str"))
 
 
 def progress_argument_spec():
@@ -62,6 +70,25 @@ def trust_from_params(params):
     return Trust(params["allowed_signers"], params["signer"], params["identity"], params["scratch_dir"])
 
 
+def choice_argument_spec():
+    """Return the options of modules that choose a backup set for a target and keep a run on it."""
+    return dict(
+        backup_root=dict(type="path", required=True),
+        host=dict(type="str", required=True),
+        database=dict(type="str", required=True),
+        owner=dict(type="str"),
+        backup_id=dict(type="str", default="latest"),
+        backup_max_age=dict(type="str"),
+        backup_fallback=dict(type="str", choices=["latest", "always", "never"], default="latest"),
+        stores=dict(type="list", elements="str", default=[]),
+        rclone_config=dict(type="path"),
+        store_timeout=dict(type="int", default=300),
+        keep_previous=dict(type="int", default=604800),
+        controller=dict(type="dict", default={}),
+        proven_dead=dict(type="str", default=""),
+    )
+
+
 def seal_argument_spec():
     """Return the options of modules that make backup sets: how they are signed and encrypted."""
     return dict(
@@ -74,6 +101,39 @@ def seal_argument_spec():
 def seal_from_params(params):
     """Build the :class:`Seal` of those options."""
     return Seal(params["signing_key"], tuple(params["recipients"]), params["scratch_dir"])
+
+
+def redis_argument_spec(**more):
+    """Return the options of modules that go to Redis, plus ``more``, which win."""
+    spec = dict(
+        redis_host=dict(type="str"),
+        redis_port=dict(type="int", default=6379),
+        redis_user=dict(type="str"),
+        redis_password=dict(type="str", no_log=True),
+        redis_tls=dict(type="bool", default=False),
+        redis_ca_cert=dict(type="path"),
+    )
+    spec.update(more)
+    return spec
+
+
+def redis_from_params(params, **more):
+    """Build the :class:`RedisServer` of those options; ``more`` are further fields of it."""
+    user, password, authority = (params[name] or "" for name in ("redis_user", "redis_password", "redis_ca_cert"))
+    return RedisServer(params["redis_host"], params["redis_port"], password, user, params["redis_tls"], authority, **more)
+
+
+def require_redis(module, error):
+    """End the module with what to install when the Python package redis is missing."""
+    if error is not None:
+        module.fail_json(
+            msg=missing_required_lib("redis"),
+            exception=str(error),
+            failure_class="preflight",
+            now="nothing was changed",
+            next_step="install python3-redis 4.0 or newer for the interpreter Ansible uses on this host (ansible_python_interpreter)",
+            details={},
+        )
 
 
 def server_from_params(params, dbname=None):
@@ -134,7 +194,8 @@ def run(module, function, needs_database=True):
     if needs_database:
         require_psycopg2(module)
     try:
-        result = function(module)
+        with tools_of_container(module.params.get("db_container") or "", module.params.get("docker_host") or ""):
+            result = function(module)
     except RecoveryError as exc:
         module.fail_json(**failure(exc, module.params))
     except Exception as exc:  # noqa: BLE001 (whatever happens, a module answers in JSON and without secrets)
@@ -191,6 +252,7 @@ def scrub(value, params):
 
 def _secrets(params):
     found = {str(params[name]) for name in _SECRET_OPTIONS if params.get(name)}
+    found |= {str(value) for value in (params.get("secrets") or {}).values()}
     # By its place in the text, so that the password of a URI that cannot be read is known too.
     match = re.search(r"://[^:/@]*:(.*)@", params.get("login_uri") or "")
     if match:

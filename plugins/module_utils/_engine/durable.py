@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 
 def fsync_dir(path):
@@ -34,13 +35,22 @@ def make_private_dir(path):
 
 def write_private(path, data):
     """Write bytes to ``path`` atomically and durably, mode 0600 from its first instant."""
+    _write(path, lambda out: out.write(data))
+
+
+def copy_private(path, stream):
+    """The same out of a binary stream, to its end."""
+    _write(path, lambda out: shutil.copyfileobj(stream, out, 1 << 20))
+
+
+def _write(path, fill):
     temp = "%s.tmp-%d" % (path, os.getpid())
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with os.fdopen(fd, "wb") as out:
+            fill(out)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(temp, path)
     except BaseException:
         if os.path.exists(temp):

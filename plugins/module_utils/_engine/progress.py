@@ -47,6 +47,10 @@ class Progress:
         if self._state["at"] - self._last >= self.interval:
             self._write()
 
+    def advance(self, count, item=None):
+        """Record that so much more is done."""
+        self.update(self._state.get("done", 0) + count, item)
+
     def _write(self):
         if not self.path:
             return

@@ -74,7 +74,7 @@ def test_a_renamed_folder_is_noticed(sets):
 
 def test_a_manifest_of_a_later_format_is_refused(sets):
     set_id = sets.add()
-    edit(sets, set_id, lambda manifest: manifest.update(format=2), seal=True)
+    edit(sets, set_id, lambda manifest: manifest.update(format=3), seal=True)
     assert problem_of(sets, set_id) == "future_format"
 
 

@@ -5,21 +5,17 @@ import json
 from datetime import timedelta
 
 import pytest
-from ansible.module_utils import basic
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible import module as shared
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.modules import backup_set, backup_set_info
+from tests.lab.modules import run_main
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
     def run(module, check=False, **params):
-        arguments = dict(params, _ansible_check_mode=check, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        with pytest.raises(SystemExit):
-            module.main()
+        run_main(monkeypatch, module, params, check=check)
         return json.loads(capsys.readouterr().out)
 
     return run

@@ -11,6 +11,8 @@ NAMES = {"backup", "pg_dump", "stage", "stage.create", "stage.load", "stage.prov
 NAMES |= {"procedure", "assess", "validate", "swap", "finish"}
 NAMES |= {"playbook", "playbook.stage", "playbook.validate", "downtime_reads", "downtime_servers"}
 NAMES |= {name for name, _words in figures.MEMORY_LINES}
+LOADED = {name for name, _words in figures.LOAD_LINES + figures.MEMORY_LINES[:1]}
+ALONE = {name for name, _words in figures.PARTIAL_LINES + figures.PARTIAL_MEMORY_LINES}
 
 
 def one_round(**figures_of):
@@ -54,21 +56,42 @@ def test_ansibles_share_is_what_the_engine_did_not_do():
 
 
 def result(**figures_of):
-    summary = figures.summarise([one_round(**figures_of)])
     size = dict(size_mb=750.0, bytes=777e6, agents=300, messages=300000, passages=15000, rows=683659, tables=49, archive_bytes=2e8)
-    size.update(summary)
+    full = dict(size, **figures.summarise([one_round(**figures_of)]))
+    alone = dict(size, **figures.summarise([figures.complete(dict(dict.fromkeys(ALONE, 1.0), partial=2.5, scratch=10.0))]))
+    large = dict(alone, size_mb=3000.0, bytes=3.1e9)
+    loaded = dict(size, shape="vectors", **figures.summarise([figures.complete(dict(dict.fromkeys(LOADED, 1.0), stage=0.5, psql=2.0))]))
     machine = dict(cores=2, processor="P", memory_bytes=1 << 34, load_before=0.1, load_after=2.0)
     used = dict(server="18.6", pgvector="0.8.6", tools="18.6", compression="gzip:1", jobs=2, ansible_core="2.19", python="3.11")
-    return dict(date="d", command="make bench", rounds=1, machine=machine, used=used, sizes=[size])
+    return dict(date="d", command="make bench", rounds=1, machine=machine, used=used, full=[full], partial=[alone, large], load=[loaded])
 
 
 def test_the_table_has_a_line_for_every_figure_and_names_what_was_used():
     text = figures.table(result(stage=12.5, pg_restore=10.0, memory_restore=50 << 20))
     assert "| Stage with proof ÷ bare `pg_restore -j` | **1.25** (1.25–1.25) | ≤ 1.3 at the full size |" in text
     assert "| Peak memory of the restore's Python | 50 MiB | < 200 MiB |" in text
-    assert text.count("\n| ") == 2 + len(figures.LINES) + len(figures.RATIO_LINES) + len(figures.MEMORY_LINES)
+    ratio = "| `agent_restore`, deleted as Letta does ÷ scratch database and COPY | **0.25** (0.25–0.25) | **0.25** (0.25–0.25) |"
+    assert ratio + " ≤ 0.25 and ≤ 0.10 |" in text
+    assert "| Stage with proof ÷ `pg_restore -j` from zstd | **0.50** (0.50–0.50) | ≤ 0.50 vectors, ≤ 1.05 messages |" in text
+    lines = figures.LINES + figures.MEMORY_LINES + figures.PARTIAL_LINES + figures.PARTIAL_MEMORY_LINES
+    lines += figures.LOAD_LINES + figures.MEMORY_LINES[:1]
+    assert text.count("\n| ") == 3 * 2 + len(lines) + len(figures.RATIO_LINES)
+    assert [line for line in text.splitlines() if line.startswith("- 3100 MB")], "the third size is named"
     for used in ("18.6", "0.8.6", "gzip:1", "2 cores", "300000 messages", "make bench"):
         assert used in text
+
+
+def test_the_chart_has_a_bar_for_each_way_to_load_and_the_longest_fills_it():
+    bars = {line.split("  ")[1]: line for line in figures.table(result()).splitlines() if "█" in line}
+    assert [line.count("█") for line in bars.values()] == [12, 24, 24, 24, 48, 24]
+    assert bars["psql, plain script"].endswith(" 2.00 s")
+
+
+def test_a_part_that_was_not_measured_has_no_table():
+    measured = result()
+    del measured["full"], measured["load"]
+    assert "Backup" not in figures.table(measured)
+    assert "`agent_restore`" in figures.table(measured)
 
 
 def test_every_figure_that_is_compared_has_a_line():
@@ -77,13 +100,14 @@ def test_every_figure_that_is_compared_has_a_line():
 
 
 def test_the_default_size_is_that_of_the_figures_to_start_from():
-    assert data.counts(750) == {"agents": 300, "messages": 300_000, "passages": 15_000}
+    assert data.counts(750) == {"agents": 301, "messages": 300_600, "passages": 15_030}
+    assert data.wanted_agent(data.counts(750)) == "agent-300"
 
 
 def test_the_statements_take_the_numbers_and_keep_the_casts():
-    text = data.fill_statements({"agents": 3, "messages": 200, "passages": 10})
-    assert "generate_series(1, 200) n" in text
-    assert ":agents" not in text
+    text = data.fill_statements({"agents": 3, "messages": 800, "passages": 40})
+    assert "generate_series(1, 800 - 600) n" in text
+    assert not [name for name in (":agents", ":messages", ":passages", ":own_") if name in text]
     assert "::vector(4096)" in text
 
 

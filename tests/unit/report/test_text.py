@@ -69,6 +69,15 @@ def test_odd_names_stay_on_one_line_and_short(odd):
     assert len("\n".join(lines)) < 30000
 
 
+def test_the_recap_tells_how_much_of_the_time_was_ansible_s_when_it_is_asked_for():
+    report = build_report(dict(SUCCESS, started_at="2026-11-21T03:30:00Z", finished_at="2026-11-21T03:32:00Z",
+                               phases=[{"name": "stage", "status": "ok", "seconds": 70}, {"name": "migrate", "status": "skipped"},
+                                       {"name": "validate", "status": "ok", "seconds": 30.5}]))  # fmt: skip
+    told = [line for line in text.recap_lines(report, profile=True) if line.startswith("TIME")]
+    assert told == ["TIME   2 min in all: 1 min 40 s in the phases, 20 s between them, which is Ansible's own"]
+    assert not [line for line in text.recap_lines(report) if line.startswith("TIME")]
+
+
 def test_the_recap_tells_phases_verdict_downtime_and_undo():
     lines = text.recap_lines(build_report(SUCCESS), "reports/latest/report.html")
     assert lines[0].startswith("PHASES assess 38 s · stage 9 min 58 s · migrate skipped")

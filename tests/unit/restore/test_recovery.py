@@ -18,7 +18,7 @@ def swapped(world):
     journal = Journal.load(begun["run_dir"])
     options = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
     stage.stage_set(world.admin, manifests.load(begun["set_dir"]), options, journal)
-    cutover.swap_in(world.admin, journal, begun["names"], session_timeout=2)
+    cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=2))
     return world, journal, old
 
 
@@ -61,7 +61,7 @@ def test_a_live_database_with_braces_and_quotes_is_told_apart_from_its_side_data
     options = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 2, world.bin_dir)
     result = stage.stage_set(world.admin, manifests.load(begun["set_dir"]), options, journal)
     assert {table["digest"] for table in result["tables"]} == {"equal"}
-    cutover.swap_in(world.admin, journal, begun["names"], session_timeout=2)
+    cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=2))
     endings.finish(world.admin, world.root, journal, ("verify",))
     assert content(world.fingerprint())["tables"] == old["tables"]
     assert world.leftovers(world.kept_names()) == []

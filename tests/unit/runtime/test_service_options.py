@@ -12,8 +12,11 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime
 @pytest.mark.parametrize(
     ("options", "state", "word"),
     [
-        (ServiceOptions(manager="systemd"), "stopped", "systemd"),
-        (ServiceOptions(manager="docker"), "started", "docker"),
+        (ServiceOptions(manager="systemd", unit="--now"), "stopped", "not the name of a unit"),
+        (ServiceOptions(manager="systemd", unit=""), "status", "not the name of a unit"),
+        (ServiceOptions(manager="docker"), "started", "either the name of a container or a compose project"),
+        (ServiceOptions(manager="docker", container="a", project="b"), "started", "either the name"),
+        (ServiceOptions(manager="docker", container="a", services=("b",)), "started", "either the name"),
         (ServiceOptions(manager="runit"), "started", "unknown service manager"),
         (ServiceOptions(manager="command", start="a", stop="b"), "stopped", "letta_service_status"),
         (ServiceOptions(manager="command", start="a 'b", stop="b", status="c"), "stopped", "letta_service_start"),

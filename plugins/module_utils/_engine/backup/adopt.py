@@ -17,6 +17,7 @@ from ..postgres import tools as pg_tools
 from ..postgres.archive import open_archive
 from ..postgres.catalog import database_facts
 from ..postgres.connection import Server
+from ..postgres.fitting import tools_to_read
 from ..progress import Progress
 from . import archive_facts, contents, copies, scratch, screening, sealed, store, volumes
 from . import manifest as manifests
@@ -66,7 +67,7 @@ def plan_adopt(options):
         _sql_tools(options)
         size = os.path.getsize(options.dump)
         return {"format": "plain", "compression": None, "bytes": size, "taken_at": manifests.stamp(_taken_at(options))}
-    tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
+    tools = _reading_tools(options)
     archive = _open_checked(options.dump, tools)
     schema = archive_facts.letta_schema(archive)
     if os.path.isdir(options.root):
@@ -169,13 +170,23 @@ def _needed(options):
     return sum(volumes.tree_bytes(path) if os.path.isdir(path) else os.path.getsize(path) for path in paths if path)
 
 
-def _open_checked(path, tools):
+def _reading_tools(options):
+    _check_members(options.dump)
+    return tools_to_read(options.dump, options.bin_dir)
+
+
+def _check_members(path):
+    """Before anything of it is opened: a pipe in the place of a file would be waited for."""
     if os.path.isdir(path):
         for name in sorted(os.listdir(path)):
             if not _MEMBER.match(name) or not stat.S_ISREG(os.lstat(os.path.join(path, name)).st_mode):
                 raise RecoveryError(
                     "backup_corrupt", "%s holds %r, which is no member of a pg_dump archive" % (path, name), next_step="dump again",
                 )
+
+
+def _open_checked(path, tools):
+    _check_members(path)
     archive = open_archive(path, tools)
     refused = screening.refused(archive)
     if refused:
@@ -197,7 +208,7 @@ def _content(options, folder, plain, progress):
         scratch.archive_plain_dump(options.dump, options.server, target, tools, options.jobs or 1, progress)
         warnings.append("made from plain SQL: filtered, loaded into a scratch database, dumped again")
     else:
-        tools = pg_tools.find_tools(options.bin_dir, need=("pg_restore",))
+        tools = _reading_tools(options)
         _open_checked(options.dump, tools)
         target = copies.copy_dump(options.dump, target, progress)
     # From here on the copy is read: what is digested is what the set holds.
@@ -219,6 +230,7 @@ def _content(options, folder, plain, progress):
         tables=facts["tables"],
         sequences=facts["sequences"],
         agents=facts["agents"],
+        archives=facts["archives"],
         encryption_key=secrets.fingerprint(options.encryption_key) if options.encryption_key else None,
         redis=copies.copy_redis(options.redis, folder),
         volumes=copies.copy_volumes(options.volumes, folder),

@@ -12,6 +12,11 @@ from ..letta import entities
 # Rows that hang on an agent's archive instead of the agent itself.
 ARCHIVE_KEY_COLUMNS = {"archives": "id", "archival_passages": "archive_id", "passage_tags": "archive_id"}
 LINK_TABLE = "archives_agents"
+# What the rules of a closure ask of tables with vectors, those of before 0.11.0 too.
+VECTOR_KEYS = {
+    "archival_passages": ("archive_id",), "source_passages": ("source_id", "file_id"), "agent_passages": ("agent_id",),
+}  # fmt: skip
+PASSAGES = "archival_passages"
 
 
 def group_columns(columns, schema):
@@ -27,6 +32,11 @@ def group_columns(columns, schema):
         if place == schema and column in names:
             groups[name] = column
     return groups
+
+
+def key_columns(schema):
+    """Return ``{"schema.table": [column]}``: by what the rows of tables with vectors are looked for when single agents come back."""
+    return {"%s.%s" % (schema, table): columns for table, columns in VECTOR_KEYS.items()}
 
 
 def agent_digests(digests, columns, names, links):
@@ -53,6 +63,12 @@ def agent_digests(digests, columns, names, links):
             elif key in parts:
                 parts[key].append([table, rows, digest])
     return {agent: {"name": names[agent], "digest": _sha(parts[agent])} for agent in sorted(names)}
+
+
+def passage_digests(digests, schema):
+    """Return the ``archives`` part of a manifest: ``{archive id: [rows, digest] of its passages}``; archives without any are left out."""
+    found = digests.get("%s.%s" % (schema, PASSAGES))
+    return {key: list(value) for key, value in sorted(found.groups.items()) if key} if found else {}
 
 
 def _sha(parts):

@@ -61,7 +61,7 @@ def content(archive, tools, progress=SILENT):
     """Read revision, tables, sequences and agents out of an archive.
 
     :param archive: an opened archive.
-    :returns: ``{"schema", "revisions", "tables", "sequences", "agents"}`` as a manifest holds them.
+    :returns: ``{"schema", "revisions", "tables", "sequences", "agents", "archives"}`` as a manifest holds them.
     :raises RecoveryError: ``schema`` for a dump that is not Letta's, ``backup_corrupt`` when its text is damaged.
     """
     schema = letta_schema(archive)
@@ -78,6 +78,7 @@ def content(archive, tools, progress=SILENT):
         tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
         sequences={name: dict(value, column=owners.get(name)) for name, value in sorted(sequence_values(archive).items())},
         agents=agents.agent_digests(digests, groups, names, links),
+        archives=agents.passage_digests(digests, schema),
     )
 
 

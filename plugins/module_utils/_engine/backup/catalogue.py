@@ -4,16 +4,17 @@
 """What is in a folder of sets: the list, what is known of each, and how to tell it to a person."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from .. import durable
 from ..errors import RecoveryError
 from ..progress import human_bytes
 from . import manifest as manifests
-from . import signature, store
+from . import rehearsals, signature, store
 
 CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -47,6 +48,7 @@ class SetInfo:
     warnings: tuple = field(default_factory=tuple)
     cluster: str | None = None  # PostgreSQL's own identity of the cluster it was taken from
     store: str = ""  # where it was found, when more than one place was searched
+    rehearsal: dict | None = None  # its last one, of :func:`rehearsals.last_of`, where :func:`with_rehearsals` has looked
     at_hand: bool = True  # False: ``path`` holds the manifest alone, the rest is still in a remote store
 
     @property
@@ -85,6 +87,12 @@ def list_sets(root, now=None, trust=None):
         if name.startswith("lb-") or os.path.lexists(os.path.join(path, manifests.MANIFEST)):
             infos.append(read_set(root, name, now, trust))
     return sorted(infos, key=lambda info: info.order, reverse=True)
+
+
+def with_rehearsals(root, infos):
+    """Return the same sets, each with its last rehearsal."""
+    records, _damaged = rehearsals.read(root)
+    return [replace(info, rehearsal=rehearsals.last_of(records, info.id)) for info in infos]
 
 
 def read_set(root, name, now, trust=None):
@@ -193,7 +201,19 @@ def format_line(info, now=None):
         parts.append("%s %s (%s)" % ("FAILED verification" if info.verified_status == "fail" else "verified", ago, info.verified_depth))
     else:
         parts.append("never verified")
+    if info.rehearsal:
+        parts.append(_rehearsed(info.rehearsal, now))
     return "  ".join(parts)
+
+
+def _rehearsed(told, now):
+    words = {rehearsals.PASSED: "rehearsal passed", rehearsals.FAILED: "rehearsal FAILED", rehearsals.ERROR: "rehearsal gave no verdict"}
+    text = words[told["verdict"]]
+    with contextlib.suppress(TypeError, ValueError):  # a line of the history without a moment still tells the verdict
+        text += " %s" % human_age(int((now - manifests.parse_stamp(told["finished_at"])).total_seconds()))
+    if told["verdict"] != rehearsals.FAILED or not told["reason"]:
+        return text
+    return "%s: %s" % (text, "".join(char if char.isprintable() else " " for char in str(told["reason"])[:200]))
 
 
 def human_age(seconds):

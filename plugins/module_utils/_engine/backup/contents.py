@@ -5,21 +5,52 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import threading
 import time
 
+from ..errors import RecoveryError
 from ..letta import releases, secrets
-from ..postgres import catalog, dump
+from ..letta.memory import EQUAL
+from ..postgres import catalog, dump, segments
 from ..postgres.archive import open_archive
 from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
-from . import agents, archive_facts, queries, redisdump, versions, volumes
+from . import agents, archive_facts, figures, memory, queries, redisdump, versions, volumes
 from . import manifest as manifests
 
+ENDS_WITHIN = 10  # seconds
 MADE_BY = "letta_ops.recovery 0.1.0"
 _DATABASE_FACTS = (
     "owner", "encoding", "collate", "ctype", "locale_provider", "locale", "settings", "acl", "comment", "connection_limit", "extensions",
 )  # fmt: skip
+
+
+class _Beside(threading.Thread):
+    """A function that runs beside, from now on.
+
+    :ivar seconds: how long it took.
+    """
+
+    def __init__(self, function):
+        super().__init__(daemon=True)
+        self._function, self._began, self._error = function, time.monotonic(), None
+        self.seconds = 0.0
+        self.start()
+
+    def run(self):
+        try:
+            self._result = self._function()
+        except BaseException as exc:  # noqa: BLE001 (handed to the main thread, which raises it)
+            self._error = exc
+        self.seconds = round(time.monotonic() - self._began, 2)
+
+    def result(self):
+        """Wait for it, and return what it returned or raise what it raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class Content:
@@ -29,6 +60,7 @@ class Content:
         self.options, self.plan, self.facts, self.tools = options, plan, facts, tools
         self.conn, self.snapshot, self.folder, self.progress = conn, snapshot, folder, progress
         self.warnings = []
+        self.segments = None
 
     def collect(self, head):
         """Return the manifest's body, with the dump, Redis and volumes written into the folder."""
@@ -41,6 +73,7 @@ class Content:
             self.warnings.append("alembic_version holds %d revisions instead of one" % len(revisions))
         return dict(
             head,
+            format=manifests.FORMAT_SEGMENTS if self.segments else manifests.FORMAT,
             made_by=MADE_BY,
             valid_until=manifests.stamp(self.options.valid_until) if self.options.valid_until else None,
             letta=dict(
@@ -53,7 +86,8 @@ class Content:
             tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
             sequences=self._sequences(),
             agents=agents.agent_digests(digests, groups, self._agent_names(columns), self._archive_links(columns)),
-            queries=self._test_queries(columns),
+            archives=agents.passage_digests(digests, schema),
+            **self._test_queries(columns),
             encryption_key=secrets.fingerprint(self.options.encryption_key) if self.options.encryption_key else None,
             redis=self._redis(),
             volumes=self._volumes(),
@@ -63,31 +97,51 @@ class Content:
 
     def _dump_and_digest(self, groups):
         # The dump runs in this thread, so that a signal ends it at once; the digest is the server's work and runs beside it.
-        box, began = {}, time.monotonic()
+        server, began = self.options.server, time.monotonic()
+        digest = _Beside(lambda: digest_database(server, snapshot=self.snapshot, jobs=1, groups=groups))
+        tables = self._in_binary()
+        taking = segments.Taking(server, self.snapshot, self.folder, self.plan["vectors"], agents.key_columns(self.plan["schema"]))
+        binary = _Beside(lambda: taking.run(tables, self.plan["jobs"])) if tables else None
+        try:
+            dump.dump_directory(
+                server,
+                os.path.join(self.folder, "database"),
+                self.tools,
+                self.plan["jobs"],
+                self.plan["compression"],
+                self.snapshot,
+                self.progress,
+                [(table.schema, table.name) for table in tables],
+                self._written,
+            )
+            dumped = round(time.monotonic() - began, 2)
+            while binary and binary.is_alive():
+                self.progress.update(self._written())
+                binary.join(dump.POLL_SECONDS)
+            digests = digest.result()
+            if binary:
+                self.segments = dict(binary.result(), probe=self._probe())
+        except BaseException:
+            taking.stop()
+            if binary:  # it must not write any more when the folder is removed
+                binary.join(ENDS_WITHIN)
+            raise
+        return digests, dict({"dump": dumped, "digest": digest.seconds}, **({"vectors": binary.seconds} if binary else {}))
 
-        def digest():
-            try:
-                box["digests"] = digest_database(self.options.server, snapshot=self.snapshot, jobs=1, groups=groups)
-            except Exception as exc:  # noqa: BLE001 (handed to the main thread, which raises it)
-                box["error"] = exc
-            box["seconds"] = round(time.monotonic() - began, 2)
+    def _written(self):
+        return sum(dump.folder_bytes(os.path.join(self.folder, name)) for name in ("database", segments.FOLDER))
 
-        worker = threading.Thread(target=digest, daemon=True)
-        worker.start()
-        dump.dump_directory(
-            self.options.server,
-            os.path.join(self.folder, "database"),
-            self.tools,
-            self.plan["jobs"],
-            self.plan["compression"],
-            self.snapshot,
-            self.progress,
-        )
-        dumped = round(time.monotonic() - began, 2)
-        worker.join()
-        if "error" in box:
-            raise box["error"]
-        return box["digests"], {"dump": dumped, "digest": box["seconds"]}
+    def _in_binary(self):
+        if not self.plan["vectors"]:
+            return []
+        with self.conn.cursor() as cursor:
+            tables, warnings = segments.tables_with_vectors(cursor)
+        self.warnings += warnings
+        return tables
+
+    def _probe(self):
+        with self.conn.cursor() as cursor:
+            return segments.probe(cursor)
 
     def _test_queries(self, columns):
         schema = self.plan["schema"]
@@ -95,12 +149,13 @@ class Content:
         with self.conn.cursor() as cursor:
             cursor.execute("SAVEPOINT queries")
             try:
-                return queries.record(cursor, schema, bare)
+                asked = queries.record(cursor, schema, bare)
+                return {"queries": asked, "figures": figures.of_queries(cursor, schema, bare, asked)}
             except psycopg2.Error as exc:
                 # They only help to prove a restore: a backup without them is a backup.
                 cursor.execute("ROLLBACK TO SAVEPOINT queries")
                 self.warnings.append("no test queries recorded: %s %s" % (type(exc).__name__, exc.pgcode or ""))
-                return None
+                return {"queries": None, "figures": None}
 
     def _columns(self):
         rows = self._query(
@@ -150,6 +205,7 @@ class Content:
             schemas=catalog.user_schemas(self.options.server),
             size_bytes=self.facts["size_bytes"],
             archive=dict(path="database", format="directory", compression=self.plan["compression"], bytes=volumes.tree_bytes(archive)),
+            **({"segments": self.segments} if self.segments else {}),
         )
 
     def _sequences(self):
@@ -171,16 +227,48 @@ class Content:
             self.warnings.append("no Redis snapshot: %s" % exc)
             return None
 
+    def _memory_rows(self):
+        with self.conn.cursor() as cursor:
+            cursor.execute("SAVEPOINT memory")
+            try:
+                return memory.rows(cursor, self.plan["schema"])
+            except psycopg2.Error as exc:
+                cursor.execute("ROLLBACK TO SAVEPOINT memory")
+                self.warnings.append("git-backed memory was not compared with the rows: %s %s" % (type(exc).__name__, exc.pgcode or ""))
+                return {}
+
+    def _archive(self, volume, target, known):
+        if not volume.get("archive"):
+            return memory.archive(volume["path"], target, known)
+        try:
+            facts = memory.take_over(volume["archive"], target, known, self.options.seal.scratch_dir)
+        except (tarfile.TarError, OSError, EOFError, ValueError) as exc:
+            text = "volume %s: what was brought from %s cannot be read: %s" % (volume["name"], volume.get("host"), exc)
+            raise RecoveryError("preflight", text, next_step="run backup.yml again") from None
+        return dict(facts, skipped_count=volume.get("skipped_count") or 0)
+
+    def _tell_of_memory(self, name, found):
+        if not found:
+            return
+        if found["moved"]:
+            text = "volume %s: %d agents committed memory while each of %d archives was written: theirs may be torn"
+            self.warnings.append(text % (name, found["moved"], memory.ATTEMPTS))
+        others = [one["verdict"] for one in found["agents"].values() if one["verdict"] != EQUAL]
+        if others:
+            counts = ", ".join("%d %s" % (others.count(verdict), verdict) for verdict in sorted(set(others)))
+            self.warnings.append("volume %s: the memory of %d agents is not that of their rows (%s)" % (name, len(others), counts))
+
     def _volumes(self):
         # After the dump: what the git-backed memory has more than the database is found at restore, what it lacks is lost.
-        done = []
+        done, known = [], self._memory_rows() if self.options.volumes else {}
         if self.options.volumes:
             os.mkdir(os.path.join(self.folder, "volumes"), 0o700)
         for volume in self.options.volumes:
             self.progress.start("volumes", item=volume["name"])
             archive = "volumes/%s.tar.gz" % volume["name"]
-            facts = volumes.archive_volume(volume["path"], os.path.join(self.folder, archive))
-            done.append(dict(facts, name=volume["name"], source=volume["path"], archive=archive))
-            if facts["skipped_count"]:
+            facts = self._archive(volume, os.path.join(self.folder, archive), known)
+            self._tell_of_memory(volume["name"], facts.get("memory"))
+            done.append(dict(facts, name=volume["name"], source=volume["path"], host=volume.get("host"), archive=archive))
+            if facts.get("skipped_count"):
                 self.warnings.append("volume %s: %d entries left out (links, sockets …)" % (volume["name"], facts["skipped_count"]))
         return done

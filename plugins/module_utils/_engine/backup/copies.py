@@ -9,6 +9,7 @@ import shutil
 import tarfile
 
 from ..errors import RecoveryError
+from ..redisserver import is_snapshot
 from . import unpack, volumes
 
 
@@ -39,8 +40,7 @@ def copy_redis(source, folder):
     """Copy an RDB or AOF file into a set; returns the manifest's ``redis``, None without a file."""
     if not source:
         return None
-    with open(source, "rb") as stream:
-        name = "redis/" + ("dump.rdb" if stream.read(9).startswith((b"REDIS", b"VALKEY")) else "appendonly.aof")
+    name = "redis/" + ("dump.rdb" if is_snapshot(source) else "appendonly.aof")
     os.mkdir(os.path.join(folder, "redis"), 0o700)
     _copy(source, os.path.join(folder, name))
     return dict(path=name, bytes=os.path.getsize(source), server_version=None)

@@ -17,12 +17,14 @@ from datetime import datetime, timezone
 from .. import durable
 from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
+from ..postgres import pieces
 from ..progress import Progress, human_bytes
 from . import signature
 
 SILENT = Progress(None)
 
 FORMAT = 1
+FORMAT_SEGMENTS = 2  # with tables in binary form beside the archive: a release that does not know them must not restore without
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 HOLDER = ".holder"  # lives in a set in the making only
@@ -46,9 +48,9 @@ def parse_stamp(text):
     return datetime.strptime(text, _STAMP).replace(tzinfo=timezone.utc)
 
 
-def new_id(now):
-    """Return a fresh set id for an aware datetime: ``lb-20261121T033000Z-4f2a9c``."""
-    return "lb-%s-%s" % (now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ"), secrets.token_hex(3))
+def new_id(now, kind="lb"):
+    """Return a fresh id for an aware datetime, a set's unless another ``kind`` is named: ``lb-20261121T033000Z-4f2a9c``."""
+    return "%s-%s-%s" % (kind, now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ"), secrets.token_hex(3))
 
 
 def checksum(manifest):
@@ -75,7 +77,7 @@ def load(set_dir, trust=None):
 
     :param set_dir: the set's folder; its name must be the set's id.
     :param trust: a :class:`~.trust.Trust`; where it names allowed signers, nothing is read out of a manifest before its signature is good.
-    :returns: the manifest, a dict of format 1.
+    :returns: the manifest, a dict of format 1 or 2.
     :raises RecoveryError: ``backup_corrupt``, each fault with its own reason and ``details.problem``: ``no_manifest``,
         ``unreadable``, ``not_json``, ``future_format``, ``incomplete``, ``wrong_label``, ``edited``, ``unsafe_path``, and the words
         of :func:`signature.problem_with`. ``preflight`` when signatures cannot be judged here.
@@ -97,9 +99,9 @@ def load(set_dir, trust=None):
         raise refuse(name, "manifest.json is cut or is no JSON", "not_json") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
         raise refuse(name, "manifest.json names no format", "incomplete")
-    if manifest["format"] > FORMAT:
+    if manifest["format"] > FORMAT_SEGMENTS:
         text = "manifest format %d was written by a newer release of this collection; this one reads up to %d"
-        raise refuse(name, text % (manifest["format"], FORMAT), "future_format")
+        raise refuse(name, text % (manifest["format"], FORMAT_SEGMENTS), "future_format")
     _check_content(name, manifest)
     return manifest
 
@@ -116,7 +118,12 @@ def _check_content(name, manifest):
         raise refuse(name, "unknown kind of set %r" % manifest["kind"], "incomplete")
     _check_paths(name, manifest["files"])
     _check_paths(name, [manifest["database"].get("archive") or {"path": "database"}])
-    _check_paths(name, (manifest.get("encryption") or {}).get("files") or [])
+    encrypted = (manifest.get("encryption") or {}).get("files") or []
+    _check_paths(name, encrypted)
+    if manifest["database"].get("segments"):
+        problem = pieces.problem(manifest["database"]["segments"], {entry["path"] for entry in encrypted or manifest["files"]})
+        if problem:
+            raise refuse(name, problem, "incomplete")
 
 
 def _check_paths(name, entries):

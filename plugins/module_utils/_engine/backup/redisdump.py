@@ -7,23 +7,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from dataclasses import dataclass, field
+
+from ..redisserver import is_snapshot
 
 _CHUNK = 1 << 18
-_MAGICS = (b"REDIS", b"VALKEY")  # Valkey 9 writes its own name
-
-
-@dataclass(frozen=True)
-class RedisServer:
-    """Where Redis is; the password never shows in ``repr``. ``tls_ca`` empty means the system's authorities."""
-
-    host: str
-    port: int = 6379
-    password: str = field(default="", repr=False)
-    user: str = ""
-    tls: bool = False
-    tls_ca: str = ""
-    timeout: float = 30.0
 
 
 class RedisSnapshotError(Exception):
@@ -33,7 +20,7 @@ class RedisSnapshotError(Exception):
 def take_snapshot(server, target):
     """Write an RDB file of everything in a Redis or Valkey server.
 
-    :param server: a :class:`RedisServer`.
+    :param server: a :class:`~..redisserver.RedisServer`.
     :param target: file to write (0600, synced); absent after a failure.
     :returns: ``{"bytes", "server_version"}``.
     :raises RedisSnapshotError: unreachable, wrong password, SYNC not allowed, or an answer that is no RDB.
@@ -105,9 +92,8 @@ def _receive(stream, target):
         size = _copy_to_mark(stream, out, line[5:].strip()) if until_mark else _copy_length(stream, out, int(line[1:]))
         out.flush()
         os.fsync(out.fileno())
-    with open(target, "rb") as written:
-        if not written.read(9).startswith(_MAGICS):
-            raise ValueError("what SYNC sent is no RDB file")
+    if not is_snapshot(target):
+        raise ValueError("what SYNC sent is no RDB file")
     return size
 
 

@@ -14,10 +14,19 @@ import io
 import re
 
 from ..errors import RecoveryError
-from ..postgres.archive import refused_entries
+from ..postgres.load import is_prepared
 from . import plainsql
 
-NEVER_RUN = ("DATABASE", "DATABASE PROPERTIES", "EXTENSION", "SCHEMA")  # made by ourselves, from checked names
+# What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.
+ALLOWED_TYPES = frozenset(
+    (
+        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "COMMENT", "TABLE",
+        "TABLE DATA", "TABLE ATTACH", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT",
+        "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "INDEX ATTACH", "ACL", "DEFAULT ACL", "STATISTICS DATA",
+    )
+)
+ALLOWED_EXTENSIONS = frozenset(("vector", "plpgsql"))
+NEVER_RUN = ("DATABASE PROPERTIES",)  # with what load.is_prepared tells: made by ourselves, from checked names
 # Kinds whose name is Letta's own choice: letters, digits and underscores, with the table before it for some.
 _NAMED_BY_LETTA = frozenset(
     ("TABLE", "TABLE DATA", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT",
@@ -66,6 +75,23 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 
 
+def refused_entries(archive):
+    """Return ``[(type, "schema.name")]`` of what an archive holds beyond tables, sequences, indexes, constraints and enums.
+
+    :returns: empty when everything is on the allow-list.
+    """
+    refused = []
+    for entry in archive.entries:
+        allowed = entry.type in ALLOWED_TYPES
+        if entry.type == "EXTENSION":
+            allowed = entry.name in ALLOWED_EXTENSIONS
+        elif entry.type == "TYPE":
+            allowed = entry.definition.lstrip().startswith("CREATE TYPE ") and " AS ENUM (" in entry.definition
+        if not allowed:
+            refused.append((entry.type, "%s.%s" % (entry.schema, entry.name) if entry.schema else entry.name))
+    return refused
+
+
 def refused(archive):
     """Return ``[(type, name)]`` of what an archive holds that no Letta database has, and of what runs more than its kind says.
 
@@ -96,7 +122,7 @@ def _odd_name(entry):
 def _odd_statement(entry):
     if entry.copy and not _COPY.fullmatch(entry.copy):
         return "its COPY statement is not one of rows"
-    if entry.type in NEVER_RUN:
+    if entry.type in NEVER_RUN or is_prepared(entry):
         return None
     try:
         for text, number in plainsql.Script(io.BytesIO(entry.definition.encode("utf-8", "surrogateescape"))).texts():

@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from .. import durable
 from ..errors import RecoveryError
 from ..progress import Progress
 from . import age, signature, workplace
@@ -171,3 +172,50 @@ def opened(set_dir, manifest, trust, progress=SILENT):
         smallest = min(section["files"], key=lambda entry: entry["size"])
         plain.fetch(lambda path: path == smallest["path"])
         yield plain
+
+
+def take_out(set_dir, path, target, trust, check=False):
+    """Copy one file of a set to a private place; a copy that is there and matches is left.
+
+    :param path: as the manifest lists it. :param target: file to write. :param check: True to look only.
+    :returns: {"changed", "dest", "size", "sha256"}.
+    :raises RecoveryError: ``usage`` when the set has no such file, ``backup_corrupt`` when it is not what the manifest says, else as
+        :func:`opened`.
+    """
+    manifest = manifests.load(set_dir, trust)
+    files = plain_files(manifest)
+    entry = files.get(path)
+    if entry is None:
+        listed = ", ".join(sorted(name for name in files if not name.startswith("database/")))
+        raise RecoveryError(
+            "usage", "%s has no file %s" % (manifest["id"], path), now="nothing was written",
+            next_step="beside the database it has: %s" % (listed or "nothing"),
+        )  # fmt: skip
+    folder, name = os.path.split(os.path.abspath(target))
+    told = {"changed": False, "dest": target, "size": entry["size"], "sha256": entry["sha256"]}
+    if os.path.isfile(target) and manifests.hash_file(folder, name)["sha256"] == entry["sha256"]:
+        return told
+    if not check:
+        copy_out(set_dir, manifest, path, target, trust)
+    return dict(told, changed=True)
+
+
+def copy_out(set_dir, manifest, path, target, trust):
+    """Copy one listed file of a set to a private place and compare it with the manifest; returns its SHA-256.
+
+    :raises RecoveryError: ``backup_corrupt`` when it is not what the manifest says (nothing is left), else as :func:`opened`.
+    """
+    with opened(set_dir, manifest, trust) as plain:
+        plain.fetch(lambda item: item == path)
+        with open(os.path.join(plain.folder, path), "rb") as stream:
+            durable.copy_private(target, stream)
+    found = manifests.hash_file(*os.path.split(os.path.abspath(target)))["sha256"]
+    if found != plain_files(manifest)[path]["sha256"]:
+        os.unlink(target)
+        raise manifests.refuse(manifest["id"], "%s does not match its checksum" % path, "files")
+    return found
+
+
+def plain_files(manifest):
+    """Return {path: entry} of the files of a set as they are when they are readable."""
+    return {entry["path"]: entry for entry in (manifest.get("encryption") or manifest)["files"]}

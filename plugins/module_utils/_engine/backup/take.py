@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from ..errors import RecoveryError
-from ..postgres import catalog
+from ..postgres import catalog, packing, segments
 from ..postgres import tools as pg_tools
 from ..postgres.connection import Server, connect
 from ..progress import Progress
-from . import catalogue, redisdump, sealed, store, versions, volumes
+from ..redisserver import RedisServer
+from . import catalogue, sealed, store, versions, volumes
 from . import manifest as manifests
 from .contents import Content
 from .trust import OPEN, Seal
@@ -25,6 +26,7 @@ SILENT = Progress(None)
 # pg_dump writes a vector as text, about 2.4 times its binary size; compressed it comes back to roughly what it was.
 _WORST_RATIO = {"none": 3.0}
 _SPARE = 64 << 20
+_DATA = ("database/", segments.FOLDER + "/")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ class BackupOptions:
     :param server: the Letta database and a role that may read all of it.
     :param root: the store. :param jobs: parallel dump workers (None: from the cores, at most 4).
     :param compression: ``zstd``, ``lz4``, ``gzip:1``, ``none``; None takes the best the tools have.
+    :param vectors: ``binary`` takes tables with vectors as binary COPY beside the archive, ``text`` leaves them to pg_dump.
     :param letta_version: the release that runs, None when not known. :param encryption_key: for its fingerprint only.
-    :param redis: a :class:`~.redisdump.RedisServer` or None. :param volumes: ``[{"name", "path"}]``.
+    :param redis: a :class:`~..redisserver.RedisServer` or None.
+    :param volumes: ``[{"name", "path"}]``, with ``archive`` and ``host`` where it was archived elsewhere.
     :param kind: ``backup`` or ``safety``. :param valid_until: aware datetime, for safety sets.
     :param seal: how the set is signed and encrypted.
     """
@@ -44,10 +48,11 @@ class BackupOptions:
     root: str
     jobs: int | None = None
     compression: str | None = None
+    vectors: str = "binary"
     bin_dir: str | None = None
     letta_version: str | None = None
     encryption_key: str = field(default="", repr=False)
-    redis: redisdump.RedisServer | None = None
+    redis: RedisServer | None = None
     volumes: tuple = ()
     kind: str = "backup"
     valid_until: datetime | None = None
@@ -57,7 +62,8 @@ class BackupOptions:
 def plan_backup(options):
     """Check everything a backup needs, changing nothing but the (created) store.
 
-    :returns: ``{"database", "size_bytes", "needed_bytes", "compression", "jobs", "tools_version", "schema", "revisions"}``.
+    :returns: ``{"database", "size_bytes", "needed_bytes", "compression", "jobs", "tools_version", "schema", "revisions", "vectors"}``;
+        the last is how tables with vectors are compressed, empty when there are none in binary form.
     :raises RecoveryError: ``preflight`` (unreachable, tools older than the server, store, disk), ``schema`` (no Letta database).
     """
     return _prepare(options, create=False)[0]
@@ -74,6 +80,7 @@ def _prepare(options, create):
     with closing(connect(options.server)) as conn, conn.cursor() as cursor:
         schema = versions.letta_schema(cursor, options.server.dbname)
         revisions = versions.revisions(cursor, schema)
+        binary = options.vectors == "binary" and segments.tables_with_vectors(cursor)[0]
     if create or os.path.isdir(options.root):
         store.check_root(options.root, create=create)
     needed = _estimate(options, facts, compression)
@@ -88,12 +95,13 @@ def _prepare(options, create):
         tools_version=tools.version_text,
         schema=schema,
         revisions=revisions,
+        vectors=packing.best() if binary else "",
     )
     return plan, facts, tools
 
 
 def _estimate(options, facts, compression):
-    extra = sum(volumes.tree_bytes(volume["path"]) for volume in options.volumes) + _SPARE
+    extra = sum(volumes.needed_bytes(volume) for volume in options.volumes) + _SPARE
     return int(facts["size_bytes"] * _ratio(options, compression)) + extra
 
 
@@ -101,9 +109,12 @@ def _ratio(options, compression):
     # The newest set of the same database and compression knows better than any rule of thumb.
     for info in catalogue.list_sets(options.root) if os.path.isdir(options.root) else []:
         if info.usable and info.kind == "backup" and info.database == options.server.dbname:
-            database = manifests.load(info.path)["database"]
-            if database["archive"]["compression"] == compression and database["size_bytes"]:
-                return 1.25 * database["archive"]["bytes"] / database["size_bytes"]
+            manifest = manifests.load(info.path)
+            database = manifest["database"]
+            form = bool(database.get("segments")) == (options.vectors == "binary")
+            if form and database["archive"]["compression"] == compression and database["size_bytes"]:
+                taken = sum(entry["size"] for entry in manifest["files"] if entry["path"].startswith(_DATA))
+                return 1.25 * taken / database["size_bytes"]
     return _WORST_RATIO.get(compression, 1.0)
 
 
@@ -123,7 +134,7 @@ def take_backup(options, progress=SILENT):
             set_id = manifests.new_id(taken_at)
             with store.incoming(options.root, set_id) as folder, sealed.making(folder, options.seal, plan["needed_bytes"]) as plain:
                 content = Content(options, plan, facts, tools, conn, snapshot, plain, progress)
-                manifest = content.collect(dict(format=manifests.FORMAT, id=set_id, kind=options.kind, taken_at=manifests.stamp(taken_at)))
+                manifest = content.collect(dict(id=set_id, kind=options.kind, taken_at=manifests.stamp(taken_at)))
                 conn.rollback()
                 manifest = sealed.encrypt(plain, folder, manifest, options.seal, progress)
                 manifest["files"] = manifests.checksum_files(folder, progress)

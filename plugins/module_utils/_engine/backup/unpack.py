@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import os
 import shutil
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 
 from ..errors import RecoveryError
 from ..progress import human_bytes
-from . import store
+from . import store, trees
 
 MAX_PATH, MAX_NAME, MAX_DEPTH = 4096, 255, 128  # bytes, bytes, folders
 MAX_MEMBERS = 2000000
@@ -135,26 +136,45 @@ def _content(tar, member):
         raise ValueError("the member %r is cut" % member.name[:200])
 
 
-def read_volume(path):
+def read_volume(path, each=None):
     """Read a volume's archive to its end without writing anything.
 
-    :returns: ``{"files", "bytes"}``.
+    :param each: called with the path of each member.
+    :returns: ``{"files", "bytes", "tree_digest"}``.
     :raises ValueError: naming the first member that is not a plain file or folder inside the archive's own tree, or is named twice;
         or that it unpacks to 200 times its size. tarfile.TarError, OSError, EOFError when it is damaged.
     """
-    facts = {"files": 0, "bytes": 0}
-    for _name, member, content in _members(path, max(RATIO_FLOOR, MAX_RATIO * os.path.getsize(path))):
-        facts["files"] += member.isreg()
-        facts["bytes"] += sum(len(data) for data in content)
-    return facts
+    digest = trees.TreeDigest()
+    for name, member, content in _members(path, _most(path)):
+        seen = hashlib.sha256()
+        for data in content:
+            seen.update(data)
+        _note(digest, name, member, seen)
+        if each:
+            each(name)
+    return digest.facts()
 
 
-def extract_volume(path, target, expected):
+def _most(path):
+    return max(RATIO_FLOOR, MAX_RATIO * os.path.getsize(path))
+
+
+def _note(digest, name, member, seen):
+    if member.isreg():
+        digest.file(name, member.mode, member.size, seen)
+    else:
+        digest.folder(name)
+
+
+def extract_volume(path, target, expected, owners=None, scratch=None):
     """Unpack a verified volume's archive into a new folder.
 
     :param path: the archive. :param target: folder to make (0700); it appears by one rename, whole.
-    :param expected: the volume's entry of the manifest; its ``files`` and ``bytes`` are a limit on the way and must match at the end.
-    :returns: ``{"files", "bytes"}``.
+    :param expected: the volume's entry of the manifest; its ``files`` and ``bytes`` are a limit on the way and must match at the end,
+        and so must its ``tree_digest`` where it has one.
+    :param owners: a :class:`~.trees.Owners`, to give everything its owner and, as root, exactly its mode; None leaves both to who unpacks.
+    :param scratch: path beside ``target`` to unpack in, for a caller that removes it after a kill.
+    :returns: ``{"files", "bytes", "tree_digest", "top"}``; ``top`` is the archive's own member for the folder itself, or None.
     :raises RecoveryError: ``backup_corrupt`` naming the first offence, ``preflight`` when there is no room or ``target`` exists.
         Nothing is left in either case.
     """
@@ -162,9 +182,12 @@ def extract_volume(path, target, expected):
     if os.path.lexists(target):
         raise RecoveryError("preflight", "%s exists already" % target, next_step="name a folder that does not exist")
     store.check_free(parent, expected["bytes"], "unpacking %s" % os.path.basename(path))
-    scratch = tempfile.mkdtemp(prefix=".unpacking-", dir=parent)
+    if scratch:
+        os.mkdir(scratch, 0o700)
+    else:
+        scratch = tempfile.mkdtemp(prefix=".unpacking-", dir=parent)
     try:
-        facts = _extract(path, scratch, expected)
+        facts = _extract(path, scratch, expected, owners)
         os.rename(scratch, target)
     except (tarfile.TarError, EOFError, ValueError, lzma.LZMAError) as exc:
         raise _refused(path, exc) from None
@@ -188,35 +211,58 @@ def _refused(path, reason):
     )
 
 
-def _extract(path, folder, expected):
-    facts, folders = {"files": 0, "bytes": 0}, []
+def _extract(path, folder, expected, owners):
+    digest, folders, top = trees.TreeDigest(), [], None
+    if expected["bytes"] > _most(path):
+        raise ValueError("it would unpack to %s, more than %d times its size" % (human_bytes(expected["bytes"]), MAX_RATIO))
     for name, member, content in _members(path, expected["bytes"]):
         place = os.path.join(folder, name)
         if member.isdir():
             os.makedirs(place, 0o700, exist_ok=True)
-            folders.append((place, member))
+            _note(digest, name, member, None)
+            if name == ".":
+                top = member
+            else:
+                folders.append((place, member))
             continue
-        facts["files"] += 1
-        facts["bytes"] += member.size
-        if facts["files"] > expected["files"]:
-            raise ValueError("it holds more files than the manifest says, from %r on" % name[:200])
         os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
-        _write(place, member, content)
+        _note(digest, name, member, _write(place, member, content, owners))
+        if digest.files > expected["files"]:
+            raise ValueError("it holds more files than the manifest says, from %r on" % name[:200])
+    facts = digest.facts()
+    _compare(facts, expected)
+    for place, member in reversed(folders):  # the inner ones first: making a file in a folder changes its time
+        if owners:
+            owners.give(place, member)
+        os.chmod(place, _mode(member, owners, 0o700))
+        os.utime(place, (member.mtime, member.mtime))
+    return dict(facts, top=top)
+
+
+def _compare(facts, expected):
     if (facts["files"], facts["bytes"]) != (expected["files"], expected["bytes"]):
         values = (facts["files"], facts["bytes"], expected["files"], expected["bytes"])
         raise ValueError("it holds %d files and %d bytes, the manifest says %d and %d" % values)
-    for place, member in reversed(folders):  # the inner ones first: making a file in a folder changes its time
-        if place != os.path.join(folder, "."):
-            os.chmod(place, member.mode & 0o777 | 0o700)
-        os.utime(place, (member.mtime, member.mtime))
-    return facts
+    if expected.get("tree_digest") not in (None, facts["tree_digest"]):
+        raise ValueError("what it holds has another digest than the manifest says")
 
 
-def _write(place, member, content):
+def _mode(member, owners, needed):
+    # Whoever is not root could not read back what a mode keeps it from.
+    return member.mode & 0o777 if owners and owners.may else member.mode & 0o777 | needed
+
+
+def _write(place, member, content, owners):
+    """Write a new file; returns the hashlib object that has seen its bytes."""
+    seen = hashlib.sha256()
     fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb") as out:
         for data in content:
+            seen.update(data)
             out.write(data)
         out.flush()
-        os.fchmod(out.fileno(), member.mode & 0o777 | 0o600)
+        if owners:
+            owners.give(out.fileno(), member)
+        os.fchmod(out.fileno(), _mode(member, owners, 0o600))
         os.utime(out.fileno(), (member.mtime, member.mtime))
+    return seen

@@ -9,8 +9,10 @@ import tarfile
 
 from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding, worst
+from ..postgres import packing
 from ..postgres import tools as pg_tools
 from ..postgres.archive import check_readable, open_archive
+from ..postgres.pieces import Saved
 from ..progress import Progress
 from . import archive_facts, catalogue, screening, sealed, unpack
 from . import manifest as manifests
@@ -84,6 +86,8 @@ def tools_for(set_dir, bin_dir=None):
 
 
 def _tools_for(manifest, bin_dir=None):
+    if manifest["database"].get("segments"):
+        packing.require(manifest["database"]["segments"]["compression"], manifest["id"])
     major = int(str(manifest["postgresql"].get("dump_version") or "0").split(".", 1)[0])
     return pg_tools.find_tools(bin_dir, min_major=major, compression=manifest["database"]["archive"]["compression"], need=("pg_restore",))
 
@@ -98,6 +102,9 @@ def _archive_findings(set_dir, manifest, tools, progress):
             text = "the archive holds what no Letta database has: %s" % ", ".join(names[:5])
             return [Finding("archive.refused", FAIL, text, len(names), names)]
         counted = check_readable(archive, tools, progress)
+        binary = Saved.of(manifest, set_dir)
+        if binary:
+            counted.update(binary.count(progress))
     except RecoveryError as exc:
         if exc.failure_class == "preflight":
             raise
@@ -135,5 +142,8 @@ def _volume_findings(set_dir, volume):
         text = "volume %s holds %d files and %d bytes, the manifest says %d and %d"
         values = (volume["name"], facts["files"], facts["bytes"], volume["files"], volume["bytes"])
         return [Finding("volumes.content", FAIL, text % values, 1, (volume["name"],))]
+    if volume.get("tree_digest") not in (None, facts["tree_digest"]):
+        text = "what volume %s holds has another digest than the manifest says" % volume["name"]
+        return [Finding("volumes.content", FAIL, text, 1, (volume["name"],))]
     status = WARN if not facts["files"] else PASS
     return [Finding("volumes", status, "volume %s: %d files" % (volume["name"], facts["files"]))]

@@ -20,15 +20,6 @@ from .process import ToolFailed, run_tool, running_tool
 from .toc import MAGIC, READ_SINCE, TocError, file_size, matches_listing, read_toc, split_columns
 
 LIST_SECONDS = 300
-# What Letta's schema consists of. Anything else can carry code or reach out of the database, and is refused by name.
-ALLOWED_TYPES = frozenset(
-    (
-        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "COMMENT", "TABLE",
-        "TABLE DATA", "TABLE ATTACH", "SEQUENCE", "SEQUENCE SET", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT",
-        "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "INDEX ATTACH", "ACL", "DEFAULT ACL", "STATISTICS DATA",
-    )
-)
-ALLOWED_EXTENSIONS = frozenset(("vector", "plpgsql"))
 COMPRESSED_FILES = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -84,6 +75,13 @@ class Archive:
         """Return the entries that hold rows, in the archive's order."""
         return [entry for entry in self.entries if entry.type == "TABLE DATA"]
 
+    def member_bytes(self, entry):
+        """Return the bytes that an entry's rows take on disk; 0 where that is not to be known."""
+        if self.format != "directory":
+            return 0
+        name = os.path.join(self.path, entry.file)
+        return next((file_size(name + end) for end in ("", ".gz", ".lz4", ".zst") if os.path.exists(name + end)), 0)
+
     def data_bytes(self):
         """Return the bytes it takes on disk."""
         if self.format != "directory":
@@ -100,7 +98,7 @@ def open_archive(path, tools):
         lacks the compression; ``backup_corrupt``, naming the file, when it is damaged.
     """
     path = str(path)
-    form, toc = _read_own(path)
+    form, toc = read_own(path)
     needed = READ_SINCE[toc.version[1]]
     if toc.compression not in ("none",) + tools.compressions:
         raise _tool_error(path, tools, max(needed, 16 if toc.compression != "gzip" else 0), toc.compression)
@@ -120,7 +118,7 @@ def open_archive(path, tools):
     return Archive(path, form, toc.compression, toc.dump_version, toc.server_version, toc.dbname, toc.entries)
 
 
-def _read_own(path):
+def read_own(path):
     """Return (format, :class:`Toc`): the table of contents as :mod:`toc` reads it, whatever the form of the archive is."""
     try:
         mode = os.stat(path).st_mode
@@ -186,23 +184,6 @@ def corrupt(path, reason):
         now=_UNTOUCHED,
         next_step="take another backup set (ansible-playbook playbooks/catalog.yml --tags verify lists the good ones)",
     )
-
-
-def refused_entries(archive):
-    """Return ``[(type, "schema.name")]`` of what an archive holds beyond tables, sequences, indexes, constraints and enums.
-
-    :returns: empty when everything is on the allow-list.
-    """
-    refused = []
-    for entry in archive.entries:
-        allowed = entry.type in ALLOWED_TYPES
-        if entry.type == "EXTENSION":
-            allowed = entry.name in ALLOWED_EXTENSIONS
-        elif entry.type == "TYPE":
-            allowed = entry.definition.lstrip().startswith("CREATE TYPE ") and " AS ENUM (" in entry.definition
-        if not allowed:
-            refused.append((entry.type, "%s.%s" % (entry.schema, entry.name) if entry.schema else entry.name))
-    return refused
 
 
 def table_columns(archive):

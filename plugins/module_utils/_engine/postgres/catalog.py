@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from . import stamp
 from .connection import connect, psycopg2
 
 LOCALE_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "default"}
@@ -19,12 +20,14 @@ _NOT_OF_EXTENSION = (
 _SCHEMAS = """
     select n.nspname from pg_catalog.pg_namespace n where %s and %s order by 1
 """ % (_USER_SCHEMA, _NOT_OF_EXTENSION % ("pg_catalog.pg_namespace", "n.oid"))
+# For a query with pg_class as c and its pg_namespace as n.
+USER_TABLE = "c.relpersistence <> 't' and %s and %s" % (_USER_SCHEMA, _NOT_OF_EXTENSION % ("pg_catalog.pg_class", "c.oid"))
 _TABLES = """
     select n.nspname, c.relname, c.relkind::text, c.oid::int8, pg_catalog.pg_table_size(c.oid),
            pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and c.relpersistence <> 't' and %s and %s order by 1, 2
-""" % (_USER_SCHEMA, _NOT_OF_EXTENSION % ("pg_catalog.pg_class", "c.oid"))
+    where c.relkind in ('r', 'p') and %s order by 1, 2
+""" % USER_TABLE
 # The column a sequence belongs to: by ownership (OWNED BY, identity), else the column whose default draws from it.
 _SEQUENCES = """
     select n.nspname, c.relname,
@@ -143,7 +146,7 @@ def database_facts(server):
             "locale": row[7],
             "settings": settings,
             "acl": row[8] or [],
-            "comment": row[9],
+            "comment": stamp.split(row[9])[0],
             "connection_limit": row[10],
             "extensions": extensions,
             "size_bytes": row[11],

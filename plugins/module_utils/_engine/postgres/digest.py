@@ -93,6 +93,19 @@ def format_digest(first, second):
     return "md5sum:%016x%016x" % (first % MODULO, second % MODULO)
 
 
+def record_text(columns, alias):
+    """Return the SQL expression of a row's text, as digests take it.
+
+    :param columns: [(name, (schema, send function) of pgvector's types or None)], sorted as :data:`COLUMNS` sorts them.
+    :param alias: of the table.
+    """
+    values = []
+    for column, send in columns:
+        value = "%s.%s" % (alias, quote_ident(column))
+        values.append("md5(%s(%s))" % (quote_table(*send), value) if send else value)
+    return "row(%s)::text" % ", ".join(values)
+
+
 def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None):
     """Digest every user table of the server's default database, all in one snapshot.
 
@@ -104,7 +117,7 @@ def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None):
     :raises RecoveryError: ``preflight`` when the role may not read a table.
     """
     progress = progress or Progress(None)
-    with closing(_begin(server, snapshot)) as leader:
+    with closing(begin(server, snapshot)) as leader:
         with leader.cursor() as cursor:
             if snapshot is None:
                 cursor.execute("select pg_catalog.pg_export_snapshot()")
@@ -169,11 +182,7 @@ class _Work:
         return result
 
     def _sql(self, schema, name, columns, where):
-        values = []
-        for column, send in columns:
-            value = "t." + quote_ident(column)
-            values.append("md5(%s(%s))" % (quote_table(*send), value) if send else value)
-        record = "row(%s)::text" % ", ".join(values)
+        record = record_text(columns, "t")
         group = self.groups.get("%s.%s" % (schema, name))
         return _DIGEST.format(
             key="coalesce(k, '')" if group else "''",
@@ -220,7 +229,7 @@ class _Worker(threading.Thread):
 
     def run(self):
         try:
-            with closing(_begin(self._server, self._snapshot)) as self._conn:
+            with closing(begin(self._server, self._snapshot)) as self._conn:
                 self._work.run(self._conn)
         except Exception as exc:  # noqa: BLE001  a thread has nobody above it: the leader raises it
             self._work.error = self._work.error or exc
@@ -235,7 +244,8 @@ class _Worker(threading.Thread):
                 return  # it ended in the meantime
 
 
-def _begin(server, snapshot):
+def begin(server, snapshot):
+    """Open a connection in a snapshot (None: one of its own), read only; what names mean depends on no search path."""
     conn = connect(server, application_name="letta_ops digest", canonical=True)
     try:
         with conn.cursor() as cursor:

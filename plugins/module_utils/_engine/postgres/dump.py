@@ -12,7 +12,7 @@ import time
 from ..durable import fsync_dir
 from ..errors import RecoveryError
 from ..progress import Progress
-from .catalog import database_facts
+from .catalog import database_facts, quote_table
 from .connection import CANONICAL_SETTINGS
 from .process import ToolFailed, running_tool
 from .tools import best_compression
@@ -21,34 +21,38 @@ POLL_SECONDS = 0.2
 NO_SET = "live database untouched; no backup set was made"
 
 
-def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=None, progress=None):
+def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=None, progress=None, without=(), written=None):  # noqa: PLR0913, PLR0917
     """Run pg_dump in directory format into ``target``, which must not exist, and flush it to disk.
 
     :param tools: Tools whose pg_dump is at least as new as the server.
     :param jobs: parallel workers of pg_dump.
     :param compression: ``zstd:3``, ``lz4``, ``gzip:1``, ``none``; None: the best the tools have.
     :param snapshot: name of an exported snapshot whose transaction stays open meanwhile.
+    :param without: [(schema, table)] whose rows are left out.
     :param progress: a Progress; counts bytes written against the size of the database (the archive ends smaller).
+    :param written: function that returns these bytes, where more than the archive is written.
     :returns: dict ``compression``, ``bytes``, ``seconds``, ``dump_version``.
     :raises RecoveryError: ``preflight`` with pg_dump's own words; what it left in ``target`` is the caller's to remove.
     """
     progress = progress or Progress(None)
+    written = written or (lambda: folder_bytes(target))
     compression = compression or best_compression(tools)
     started = time.monotonic()
     progress.start("dump", database_facts(server)["size_bytes"], "bytes")
     argv = [tools.path("pg_dump"), "--format=directory", "--jobs=%d" % jobs, "--file=%s" % target, "--no-sync", "--no-password"]
     argv.append("--compress=%s" % _compress_option(tools, compression))
+    argv += ["--exclude-table-data=%s" % quote_table(*name) for name in without]
     if snapshot:
         argv.append("--snapshot=%s" % snapshot)
     try:
         with running_tool(argv, server, env=_canonical_environment(), stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
-                progress.update(_folder_bytes(target))
+                progress.update(written())
                 time.sleep(POLL_SECONDS)
     except ToolFailed as exc:
         raise _dump_error(server, exc) from None
     size = _secure(target)
-    progress.update(size)
+    progress.update(written())
     return {
         "compression": compression,
         "bytes": size,
@@ -72,7 +76,8 @@ def _canonical_environment():
     return {"PGOPTIONS": " ".join(options + ["-c statement_timeout=0"])}
 
 
-def _folder_bytes(folder):
+def folder_bytes(folder):
+    """Return the bytes of the files in a folder, 0 while there is none."""
     total = 0
     try:
         with os.scandir(folder) as entries:

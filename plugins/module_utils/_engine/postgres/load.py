@@ -5,38 +5,43 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
+from . import copying, pieces, schedule
 from .connection import connect, psycopg2
+from .process import ToolFailed, run_tool, running_tool
 from .sidedb import first_line
-from .tools import ToolFailed, run_tool
 
 # Made beforehand by sidedb: the extension needs more rights than the owner may have, and its
-# comment and the schema's belong to whoever made them.
-PREPARED_TYPES = ("EXTENSION", "SCHEMA")
+# comment and the schema's belong to whoever made them. The database's own is set by sidedb too.
+PREPARED_TYPES = ("EXTENSION", "SCHEMA", "DATABASE")
 # For the load only: a crash of the server loses the side database, never the live one, and the
 # renames later wait for the disk as every commit does.
-SESSION_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0"
+SESSION_SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "statement_timeout": "0", "lock_timeout": "0"}
+LARGE = 2 << 20  # bytes of a member from which on connections of its own are worth their start
+TEXT_WEIGHT = 8  # a byte of a compressed member costs about as much as so many of binary COPY (measured, see docs/performance.md)
+TICK = 0.05
 DEFAULT_PARALLEL_WORKERS = 2  # PostgreSQL's own default of max_parallel_maintenance_workers
 
 
 def entries_to_load(archive):
     """Return the ids of the table-of-contents entries to load, in the archive's order."""
-    wanted = []
-    for entry in archive.entries:
-        if entry.type in PREPARED_TYPES:
-            continue
-        if entry.type == "COMMENT" and entry.name.split(" ")[0] in PREPARED_TYPES:
-            continue
-        wanted.append(entry.id)
-    return wanted
+    return [entry.id for entry in archive.entries if not is_prepared(entry)]
 
 
-def session_options(jobs, cores=None):
-    """Return the server options of a load's sessions.
+def is_prepared(entry):
+    """Tell whether an entry is something that is made beforehand, or the comment on such a thing: its statement is never run."""
+    kind = entry.name.split(" ")[0] if entry.type == "COMMENT" else entry.type
+    return kind in PREPARED_TYPES
+
+
+def session_settings(jobs, cores=None):
+    """Return the server settings of a load's sessions, ``{name: value}``.
 
     Index builds bring helpers of their own only where cores are left for them: else they take time from the COPY of the
     largest table, which the whole load waits for (measured on two cores with two jobs: 13.5 s with helpers, 12.6 s without).
@@ -44,7 +49,12 @@ def session_options(jobs, cores=None):
     :param jobs: pg_restore's workers; :param cores: of this host, counted when None.
     """
     left = (cores or os.cpu_count() or 1) - jobs
-    return "%s -c max_parallel_maintenance_workers=%d" % (SESSION_OPTIONS, min(max(left, 0), DEFAULT_PARALLEL_WORKERS))
+    return dict(SESSION_SETTINGS, max_parallel_maintenance_workers=str(min(max(left, 0), DEFAULT_PARALLEL_WORKERS)))
+
+
+def session_options(jobs, cores=None):
+    """Return :func:`session_settings` as ``PGOPTIONS`` takes them."""
+    return " ".join("-c %s=%s" % item for item in session_settings(jobs, cores).items())
 
 
 def conninfo(database):
@@ -52,40 +62,99 @@ def conninfo(database):
     return "dbname='%s'" % database.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None):
-    """Run pg_restore into a prepared database.
+def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None):  # noqa: PLR0913, PLR0917
+    """Load an archive into a prepared database.
+
+    One of directory format in three steps: definitions, rows (large tables by several connections each, beside the pieces of tables in
+    binary form), indexes and constraints. Any other by one run of pg_restore.
 
     :param server: admin :class:`Server`; :param database: name of the empty, prepared database.
     :param archive: an opened Archive; :param owner: role that will own every object.
     :param jobs: parallel workers (a tar archive takes one).
     :param expected_bytes: size the database is expected to reach, for progress.
-    :raises RecoveryError: ``load_failed`` with pg_restore's own first error.
+    :param saved: :class:`pieces.Saved`, or None.
+    :raises RecoveryError: ``load_failed`` with pg_restore's or the server's own first error; ``backup_corrupt`` for a damaged piece.
     """
     progress = progress or Progress(None)
     progress.start("load", total=expected_bytes, unit="bytes")
     target = server.database(database)
-    handle, list_file = tempfile.mkstemp(prefix="letta-toc-")
-    with os.fdopen(handle, "w") as stream:
-        stream.writelines("%d;\n" % number for number in entries_to_load(archive))
-    argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--dbname=" + conninfo(database)]
-    argv += ["--use-list=" + list_file]
-    if owner != server.user:
-        argv.append("--role=" + owner)
-    argv += ["--jobs=%d" % jobs] if jobs > 1 and archive.format != "tar" else []
-    try:
-        with Watcher(progress, _follow(target, progress)):
-            run_tool(argv + [archive.path], target, env={"PGOPTIONS": session_options(jobs)})
-    except ToolFailed as exc:
-        raise RecoveryError(
+    work = Restoring(target, archive, tools, owner, jobs)
+    with Watcher(progress, _follow(target, progress)):
+        if archive.format != "directory":
+            work.run(entries_to_load(archive))
+            return
+        binary = pieces.tasks(target, owner, saved, session_settings(jobs)) if saved else []
+        work.run(entries_to_load(archive), "pre-data")
+        schedule.run(work.data_tasks() + binary, jobs)
+        work.run(entries_to_load(archive), "post-data")
+
+
+class Restoring:
+    """Running pg_restore on one archive into one database."""
+
+    def __init__(self, target, archive, tools, owner, jobs):
+        self._environment = {"PGOPTIONS": session_options(jobs)}
+        self._target, self._archive, self._tools, self._owner = target, archive, tools, owner
+        self._jobs = jobs if archive.format != "tar" else 1
+
+    def run(self, numbers, section=None):
+        """Load the entries with these ids, of one section or of all. :raises RecoveryError: ``load_failed``."""
+        with self._command(numbers, section, self._jobs) as argv:
+            try:
+                run_tool(argv, self._target, env=self._environment)
+            except ToolFailed as exc:
+                raise self._failed(exc) from None
+
+    def data_tasks(self):
+        """Return tasks for :mod:`schedule`: several for each large table, one for everything else that is data."""
+        sizes = {entry.id: self._archive.member_bytes(entry) for entry in self._archive.data_entries()}
+        large = [entry for entry in self._archive.data_entries() if sizes[entry.id] >= LARGE]
+        tasks = [task for entry in large for task in self._table(entry)]
+        rest = [number for number in entries_to_load(self._archive) if number not in {entry.id for entry in large}]
+        small = sum(sizes.values()) - sum(sizes[entry.id] for entry in large)
+        tasks.append(schedule.Task(small, partial(self._work, rest)))
+        return [schedule.Task(task.size * TEXT_WEIGHT, task.run) for task in tasks]
+
+    def _table(self, entry):
+        if copying.readable(self._archive, entry):
+            settings = session_settings(self._jobs)
+            return copying.text_tasks(self._target, self._owner, self._archive, entry, settings, self._jobs)
+        return [schedule.Task(self._archive.member_bytes(entry), partial(self._work, [entry.id]))]
+
+    def _work(self, numbers, stopped):
+        """Load data in a thread of its own, until done or ``stopped``."""
+        with self._command(numbers, "data", 1) as argv:
+            try:
+                with running_tool(argv, self._target, env=self._environment, stdout=subprocess.DEVNULL) as process:
+                    while process.poll() is None and not stopped.wait(TICK):
+                        pass
+                    if stopped.is_set():
+                        raise schedule.Stopped
+            except ToolFailed as exc:
+                raise self._failed(exc) from None
+
+    @contextmanager
+    def _command(self, numbers, section, jobs):
+        with tempfile.NamedTemporaryFile("w", prefix="letta-toc-") as listing:
+            listing.writelines("%d;\n" % number for number in numbers)
+            listing.flush()
+            argv = [self._tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password"]
+            argv += ["--dbname=" + conninfo(self._target.dbname), "--use-list=" + listing.name]
+            argv += ["--section=" + section] if section else []
+            argv += ["--role=" + self._owner] if self._owner != self._target.user else []
+            argv += ["--jobs=%d" % jobs] if jobs > 1 else []
+            yield [*argv, self._archive.path]
+
+    def _failed(self, exc):
+        return RecoveryError(
             "load_failed",
-            "pg_restore stopped at its first error in %s: %s" % (database, _first_error(exc.stderr)),
+            "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr)),
             next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
-        ) from None
-    finally:
-        os.unlink(list_file)
+        )
 
 
-def _first_error(stderr):
+def first_error(stderr):
+    """Return what went wrong first, out of what pg_restore said."""
     lines = [line.strip() for line in (stderr or "").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines
     return " / ".join(errors[:2]) or "no message"

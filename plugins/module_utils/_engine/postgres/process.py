@@ -108,11 +108,11 @@ def _kill_group(process):
             continue
 
 
-def _start(argv, server, env, stdout, stderr):
+def _start(argv, server, env, stdout, stderr, stdin=subprocess.DEVNULL):
     """Start a tool in a process group of its own, with nothing of the caller's environment but what it needs."""
     return subprocess.Popen(
         [str(part) for part in argv],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         env=clean_environment(server, env),
@@ -122,8 +122,10 @@ def _start(argv, server, env, stdout, stderr):
 
 
 @contextmanager
-def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True):
+def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True, stdin=subprocess.DEVNULL):
     """Run a tool for the time of the block; yields its Popen (binary ``stdout``).
+
+    :param stdin: ``subprocess.PIPE`` for a binary ``stdin``, which the block closes.
 
     Leaving the block early (an exception, SIGTERM, or a ``break`` of whoever reads) ends the tool's
     whole process group. When the block ends by itself, the tool is waited for.
@@ -133,7 +135,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
     :raises ToolFailed: with its scrubbed standard error.
     """
     with tempfile.TemporaryFile() as errors, sigterm_unwinds():
-        process = _start(argv, server, env, stdout, errors)
+        process = _start(argv, server, env, stdout, errors, stdin)
         try:
             yield process
             process.wait()

@@ -192,10 +192,10 @@ def split_names(text):
 
 
 def _prepare_schemas(cursor, owner, facts):
-    """Make the schema and the extensions as Letta's init.sql does; drop ``public`` where the backup has none."""
+    """Make the schemas and the extensions as Letta's init.sql does; drop ``public`` where the backup has none."""
     schema = facts.get("schema") or "public"
-    if schema != "public":
-        cursor.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner)))
+    for name in sorted({schema, *(facts.get("schemas") or [])} - {"public"}):
+        cursor.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(name), sql.Identifier(owner)))
     places = []
     for extension in facts.get("extensions") or []:
         if extension["name"] == "plpgsql":

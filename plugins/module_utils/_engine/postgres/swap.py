@@ -14,6 +14,7 @@ import time
 from contextlib import closing
 
 from ..errors import RecoveryError
+from . import stamp
 from .connection import connect, psycopg2, sql
 from .sidedb import database_oid, first_line
 
@@ -41,20 +42,28 @@ def is_fenced(server, database):
     return bool(row and row[0])
 
 
-def sessions(server, database):
-    """Return the sessions in a database: dicts of pid, user, application, address, state, since.
+# What a session is that keeps a database from being renamed. Autovacuum's workers are none: PostgreSQL ends those by itself
+# (CountOtherDBBackends). Of sessions of others a role without pg_read_all_stats sees little, of workers not even a role.
+SESSIONS = (
+    "SELECT pid, coalesce(usename, ''), coalesce(application_name, ''),"
+    " CASE WHEN backend_type IS NULL THEN 'an address that pg_read_all_stats would show'"
+    " ELSE coalesce(host(client_addr), 'local socket') END,"
+    " coalesce(state, backend_type, 'state unknown'), coalesce(backend_start::text, '') FROM pg_stat_activity"
+    " WHERE datname = %s AND CASE WHEN backend_type IS NULL THEN usesysid IS NOT NULL ELSE backend_type <> 'autovacuum worker' END"
+    " ORDER BY backend_start"
+)
 
-    Autovacuum's workers are none of them: PostgreSQL ends those by itself when a database is renamed (CountOtherDBBackends).
-    """
+
+def as_sessions(rows):
+    """Return rows of :data:`SESSIONS` as dicts."""
+    return [dict(zip(("pid", "user", "application", "address", "state", "since"), row)) for row in rows]
+
+
+def sessions(server, database):
+    """Return the sessions in a database: dicts of pid, user, application, address, state, since."""
     with closing(connect(server)) as conn, conn.cursor() as cursor:
-        cursor.execute(
-            "SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(host(client_addr), 'local socket'),"
-            " coalesce(state, backend_type), backend_start::text FROM pg_stat_activity"
-            " WHERE datname = %s AND backend_type <> 'autovacuum worker' ORDER BY backend_start",
-            (database,),
-        )
-        keys = ("pid", "user", "application", "address", "state", "since")
-        return [dict(zip(keys, row)) for row in cursor.fetchall()]
+        cursor.execute(SESSIONS, (database,))
+        return as_sessions(cursor.fetchall())
 
 
 def drain(server, database, timeout, terminate=False, poll=0.1):
@@ -83,10 +92,11 @@ def _terminate(server, found):
                 continue  # it stays in the list of those who did not go, with its name
 
 
-def exchange(server, live, side, previous):
+def exchange(server, live, side, previous, generation=""):
     """Rename live away and side in, in one transaction; the old database stays closed to everybody.
 
     :param live: name that applications use; may be absent (fresh cluster): then side is renamed in.
+    :param generation: written into the comment of the new live database, see :mod:`.stamp`.
     :raises RecoveryError: ``swap_rolled_back``; then no name has changed.
     """
     rename, new, pid = "ALTER DATABASE {} RENAME TO {}", None, None
@@ -100,6 +110,8 @@ def exchange(server, live, side, previous):
                 cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(previous)))
             cursor.execute(sql.SQL(rename).format(sql.Identifier(side), sql.Identifier(live)))
             cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(live)))
+            if generation:
+                stamp.write(cursor, live, generation)
             conn.commit()
     except psycopg2.Error as exc:
         if new is not None and _went_through(server, live, new, pid):

@@ -10,9 +10,11 @@ import os
 import re
 import site
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import RecoveryError
+from .container import ContainerTools
 from .process import ToolFailed, run_tool
 
 PACKAGED = (
@@ -34,6 +36,8 @@ PROBE_SECONDS = 20
 # First releases with the fixes of CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: older tools carry commands out of a hostile dump.
 FLOORS = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 COMPRESSIONS = ("zstd", "lz4", "gzip")  # best first: see best_compression
+# Where to look when this host has no tools that fit; set for a whole process, since whoever needs tools need not know of it.
+_further: list[ContainerTools] = []
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,26 @@ def best_compression(tools):
     return "gzip:1"
 
 
+@contextmanager
+def tools_of_container(container, docker_host=""):
+    """For the time of the block, let :func:`find_tools` fall back on the tools of this container's image.
+
+    :param container: name of a container on this host; empty for none.
+    :param docker_host: address of Docker's engine, or empty for what the environment says.
+    """
+    if not container:
+        yield
+        return
+    with ContainerTools(container, docker_host) as further:
+        _further.append(further)
+        try:
+            yield
+        finally:
+            _further.remove(further)
+
+
 def find_tools(bin_dir=None, min_major=0, compression=None, need=("pg_dump", "pg_restore")):
-    """Return the newest installed client tools that fit.
+    """Return the newest installed client tools that fit, else those of the container that :func:`tools_of_container` named.
 
     :param bin_dir: look here and nowhere else.
     :param min_major: lowest major version (the server's, or that of the pg_dump that made an archive).
@@ -92,16 +114,37 @@ def find_tools(bin_dir=None, min_major=0, compression=None, need=("pg_dump", "pg
     :raises RecoveryError: ``preflight``, naming what was found, what is needed and what to install.
     """
     wanted = (compression or "none").split(":")[0]
-    found = []
-    for folder in [bin_dir] if bin_dir else candidate_dirs():
-        tools = probe(folder, need)
-        if tools is not None:
-            found.append(tools)
-    fits = [tools for tools in found if tools.version[0] >= min_major and (wanted == "none" or wanted in tools.compressions)]
+
+    def fitting(found):
+        return [tools for tools in found if tools.version[0] >= min_major and (wanted == "none" or wanted in tools.compressions)]
+
+    found = _probe_all([bin_dir] if bin_dir else candidate_dirs(), need)
+    fits, looked = fitting(found), []
+    for further in [] if fits or bin_dir else _further:
+        there, said = _probe_container(further, need)
+        looked.append(said)
+        fits = fitting(there)
     if not fits:
-        raise _nothing_fits(bin_dir, found, min_major, wanted, need)
+        raise _nothing_fits(bin_dir, found, looked, min_major, wanted, need)
     # max() keeps the first of equals; a wrapper script (/usr/bin on Debian) only wins when nothing else is as new
     return max(fits, key=lambda tools: (tools.version, len(tools.compressions), not _is_wrapper(tools.path(need[0]))))
+
+
+def _probe_all(folders, need):
+    return [tools for tools in (probe(folder, need) for folder in folders) if tools is not None]
+
+
+def _probe_container(further, need):
+    """Return ([its tools] or [], what is to be said of them)."""
+    if need not in further.known:  # each look is some starts of a container
+        try:
+            further.known[need] = probe(further.folder(), need)
+        except RecoveryError as exc:
+            return [], "%s (%s)" % (exc, exc.next_step)
+    tools = further.known[need]
+    if tools is None:
+        return [], "the image of %s has none that runs" % further
+    return [tools], "in the image of %s: %s (%s)" % (further, tools.version_text, " ".join(tools.compressions))
 
 
 def candidate_dirs():
@@ -171,19 +214,20 @@ def _is_wrapper(path):
         return False
 
 
-def _nothing_fits(bin_dir, found, min_major, wanted, need):
+def _nothing_fits(bin_dir, found, looked, min_major, wanted, need):
     needed = "%s%s%s" % (
         " and ".join(need),
         " of PostgreSQL %d or newer" % min_major if min_major else "",
         " with %s" % wanted if wanted != "none" else "",
     )
     where = "in letta_pg_bin_dir %s" % bin_dir if bin_dir else "on this host"
-    seen = "found: " + ", ".join(str(tools) for tools in found) if found else "none that runs was found"
+    seen = "; ".join(["found: " + ", ".join(str(tools) for tools in found) if found else "none that runs was found", *looked])
+    container = "" if bin_dir or looked else ", or letta_db_container to the name of the container PostgreSQL runs in"
     major = max(min_major, 16 if wanted in ("zstd", "lz4") else 13)
     return RecoveryError(
         "preflight",
         "needs %s %s; %s" % (needed, where, seen),
         next_step="install them (Debian: apt install postgresql-client-%d; RHEL: dnf install postgresql%d; "
-        "macOS: brew install libpq) or set letta_pg_bin_dir to their folder" % (major, major),
-        details={"found": [str(tools) for tools in found], "min_major": min_major, "compression": wanted},
+        "macOS: brew install libpq) or set letta_pg_bin_dir to their folder%s" % (major, major, container),
+        details={"found": [str(tools) for tools in found], "looked": looked, "min_major": min_major, "compression": wanted},
     )

@@ -123,11 +123,27 @@ def thousands(count):
 
 
 def plural(count, noun):
-    """Return ``1 agent``, ``2 agents``, ``2 queries``."""
+    """Return ``1 agent``, ``2 agents``, ``2 queries``, ``2 keys``."""
     if count == 1:
         return "1 " + noun
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    many = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return "%s %s" % (thousands(count), many)
+
+
+def about(seconds):
+    """Return an expected duration for a sentence: ``about 25 s``, ``under 0.1 s``."""
+    text = span(seconds)
+    return text if text.startswith("under") else "about %s" % text
+
+
+def span_between(least, most):
+    """Return a range of durations for a sentence: ``11–14 min``, ``38–52 s``, ``50 min – 1 h 10 min``; one where both read alike."""
+    low, high = span(least), span(most)
+    for size, below, unit in ((1, 60, "s"), (60, 3600, "min")):
+        if least >= max(size, 10) and most < below:
+            first, last = int(least // size), math.ceil(most / size)
+            return "%d–%d %s" % (first, last, unit) if first < last else "%d %s" % (first, unit)
+    return low if low == high else "%s – %s" % (low, high)
 
 
 def span(seconds):

@@ -9,6 +9,7 @@ import re
 from xml.etree import ElementTree
 
 from ..progress import human_bytes
+from . import partial_text
 from .clean import as_dicts, clean_count, clean_number, minute, plural, span, thousands, when
 from .timeline import timeline
 
@@ -19,30 +20,38 @@ FAILED = ("failed", "fail", "error")
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def environment():
+    """Return Jinja's environment for the templates of this folder: values are escaped, those that are missing are empty."""
+    # Jinja belongs to the controller; the files of this folder are also imported where it is missing.
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined,
+    )
+    made.filters.update(
+        thousands=lambda n: thousands(clean_count(n)), span=lambda s: span(clean_number(s)), minute=lambda t: minute(when(t)),
+        human_bytes=lambda n: human_bytes(clean_count(n) or 0), tone=phase_tone,
+    )
+    made.globals.update(plural=plural, thing_name=partial_text.thing_name, decisions=partial_text.DECISIONS)
+    return made
+
+
 def render_html(report):
     """Return the report as one HTML page that needs no network and no script.
 
     :param report: what :func:`collect.build_report` returned.
     """
-    # Jinja belongs to the controller; the files of this folder are also imported where it is missing.
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.ChainableUndefined,
-    )
-    environment.filters.update(
-        thousands=lambda n: thousands(clean_count(n)), span=lambda s: span(clean_number(s)), minute=lambda t: minute(when(t)),
-        human_bytes=lambda n: human_bytes(clean_count(n) or 0), tone=phase_tone,
-    )
-    environment.globals.update(plural=plural)
     plan = report["plan"]
     parts = {key: plan.get(key) if isinstance(plan.get(key), dict) else {} for key in ("window", "schema", "disk", "runs")}
-    rows = {key: plan.get(key) if isinstance(plan.get(key), list) else [] for key in ("steps", "stops", "rejected", "warnings")}
+    lists = ("steps", "stops", "rejected", "warnings", "entities", "shared")
+    rows = {key: plan.get(key) if isinstance(plan.get(key), list) else [] for key in lists}
+    parts["loses"] = partial_text.loses_text(plan)
     rows["steps"] = as_dicts(rows["steps"], "name")
+    rows.update(entities=as_dicts(rows["entities"], "id"), shared=as_dicts(rows["shared"], "id"))
     warnings = list(dict.fromkeys(str(text) for text in report["warnings"] + rows["warnings"]))
     rejected = report["backup"]["rejected"] or as_dicts(rows["rejected"], "id")
-    return environment.get_template(TEMPLATE).render(
+    return environment().get_template(TEMPLATE).render(
         r=report, plan=plan, parts=parts, rows=rows, rejected=rejected, warnings=warnings,
         bars=timeline(report), word=headline(report), tone=tone(report),
     )
@@ -80,18 +89,18 @@ def render_junit(report):
     """Return the report as JUnit XML: one suite; phases, tables and checks are its cases."""
     cases = _junit_cases(report)
     suite = ElementTree.Element("testsuite", {
-        "name": _xml("letta restore %s" % report["run_id"]), "tests": str(len(cases)), "errors": "0",
+        "name": xml_text("letta restore %s" % report["run_id"]), "tests": str(len(cases)), "errors": "0",
         "failures": str(sum(kind == "failure" for _class, _name, _took, kind, _detail in cases)),
         "skipped": str(sum(kind == "skipped" for _class, _name, _took, kind, _detail in cases)),
         "time": "%.3f" % (report["seconds"] or 0), "timestamp": (report["started_at"] or "1970-01-01T00:00:00Z").rstrip("Z"),
-        "hostname": _xml(report["target"]["host"] or report["host"] or "unknown"),
+        "hostname": xml_text(report["target"]["host"] or report["host"] or "unknown"),
     })
     for classname, name, seconds, kind, detail in cases:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": classname, "name": _xml(name), "time": "%.3f" % (seconds or 0)})
+        case = ElementTree.SubElement(suite, "testcase", {"classname": classname, "name": xml_text(name), "time": "%.3f" % (seconds or 0)})
         if kind:
-            ElementTree.SubElement(case, kind, {"message": _xml(detail)})
+            ElementTree.SubElement(case, kind, {"message": xml_text(detail)})
         elif detail:
-            ElementTree.SubElement(case, "system-out").text = _xml(detail)
+            ElementTree.SubElement(case, "system-out").text = xml_text(detail)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
@@ -114,7 +123,8 @@ def _junit_cases(report):
     return cases
 
 
-def _xml(text):
+def xml_text(text):
+    """Return text without the characters that XML cannot hold."""
     return _NO_XML.sub("\ufffd", text)
 
 
@@ -127,10 +137,7 @@ def render_prometheus(report):
     families = []
 
     def family(name, text, samples):
-        samples = [(extra, value) for extra, value in samples if value is not None]
-        if samples:
-            families.append("# HELP %s %s\n# TYPE %s gauge" % (name, text, name))
-            families.extend("%s{%s} %s" % (name, _labels(dict(labels, **extra)), _value(value)) for extra, value in samples)
+        families.extend(family_lines(name, text, samples, labels))
 
     ended, taken = when(report["finished_at"] or report["started_at"]), when(report["backup"]["taken_at"])
     # A rollback that did what it was asked to is a success of rollback.yml; a restore that rolled itself back carries its class.
@@ -148,6 +155,18 @@ def render_prometheus(report):
     family("letta_restore_last_run_timestamp_seconds", "When the last run ended, in seconds since 1970.",
            [({}, ended.timestamp() if ended else None)])
     return "\n".join(families) + "\n"
+
+
+def family_lines(name, text, samples, labels):
+    """Return one metric family as lines for Prometheus; none when no sample has a value.
+
+    :param samples: [({label: value}, number or None)]. :param labels: labels of all of them.
+    """
+    samples = [(extra, value) for extra, value in samples if value is not None]
+    if not samples:
+        return []
+    lines = ["# HELP %s %s\n# TYPE %s gauge" % (name, text, name)]
+    return lines + ["%s{%s} %s" % (name, _labels(dict(labels, **extra)), _value(value)) for extra, value in samples]
 
 
 def _labels(labels):

@@ -8,19 +8,14 @@ import textwrap
 from datetime import datetime, timezone
 
 from ..progress import human_bytes
-from .clean import as_dicts, clean_count, clean_dict, clean_list, clean_number, clean_text, minute, plural, span, thousands, when
+from . import rehearsed
+from .clean import about, as_dicts, clean_count, clean_dict, clean_list, clean_number, clean_text, minute, plural, span, thousands, when
+from .timeline import shares
 
 WIDTH = 110
 LABEL = 7
-MAX_NAMES = 5
-MAX_REASONS = 10
+MAX_NAMES, MAX_REASONS = 5, 10
 SHORT = 80
-
-
-def about(seconds):
-    """Return an expected duration for a sentence: ``about 25 s``, ``under 0.1 s``."""
-    text = span(seconds)
-    return text if text.startswith("under") else "about %s" % text
 
 
 def labelled(label, text, wrap=True):
@@ -47,9 +42,10 @@ def plan_lines(plan, now=None):
     """
     plan = clean_dict(plan)
     lines = labelled("PLAN", _headline(plan, now or datetime.now(timezone.utc)))
-    parts = ((_schema, "schema"), (_runs, "runs"), (_secrets, "secrets"))
+    parts = ((_runs, "runs"), (secrets_line, "secrets"))
     cost = _fallback(clean_list(plan.get("rejected")))
-    body = [cost, _loss(plan), *(tell(clean_dict(plan.get(name))) for tell, name in parts), _means(plan)]
+    schema = schema_line(clean_dict(plan.get("schema"))) + rehearsed.of_migrations(plan)
+    body = [cost, _loss(plan), schema, *(tell(clean_dict(plan.get(name))) for tell, name in parts), _means(plan)]
     if plan.get("why"):
         body.insert(0, clean_text(plan["why"], 1000))
     for text in body:
@@ -69,6 +65,7 @@ def _headline(plan, now):
     set_id = clean_text(plan.get("set_id"), SHORT, "?")
     verified = when(plan.get("verified_at"))
     known = "verified %s ago" % span((now - verified).total_seconds()) if verified else "never verified"
+    known += rehearsed.of_set(plan, now)
     kind = plan.get("kind")
     if kind == "unchanged":
         return "nothing to do: %s already holds %s" % (target, set_id)
@@ -105,7 +102,8 @@ def _fallback(rejected):
     return "falls back past %s (%s), which costs %s" % (plural(len(rejected), "set"), clean_text(newest[0].get("id"), SHORT, "?"), cost)
 
 
-def _schema(schema):
+def schema_line(schema):
+    """Return what happens to the schema, in one sentence; empty when nothing is known."""
     if not schema:
         return ""
 
@@ -137,7 +135,7 @@ def _runs(runs):
     return text + ("; %s did not answer" % names(silent) if silent else "")
 
 
-def _secrets(secrets):
+def secrets_line(secrets):
     """What is proven of the encryption key. That nothing is proven stands among the warnings, with the counts."""
     total = clean_dict(secrets.get("total"))
     opened, untried = clean_count(total.get("under_key")), clean_count(total.get("unchecked"))
@@ -162,6 +160,7 @@ def _means(plan):
         parts.append("downtime %s%s" % (about(down), " of %s" % span(whole) if whole is not None else ""))
     elif whole is not None:
         parts.append("takes %s" % about(whole))
+    parts += rehearsed.of_times(plan)
     if plan.get("keep_previous"):
         parts.append("undo kept %s" % clean_text(plan["keep_previous"], 40))
     return " · ".join(parts)
@@ -228,19 +227,19 @@ def prove_lines(report):
     return lines
 
 
-def recap_lines(report, report_path=None):
+def recap_lines(report, report_path=None, profile=False):
     """Return the end of a run: phases, verdict, checks, downtime, undo line; for a failed run the failure instead of DONE.
 
     :param report: what :func:`collect.build_report` returned.
     :param report_path: where the HTML report was written, as the operator can open it.
+    :param profile: tell how much of the time was Ansible's own.
     """
-    lines = []
     phases = ["%s %s" % (phase["name"], _phase_word(phase)) for phase in report["phases"]]
-    if phases:
-        lines += labelled("PHASES", " · ".join(phases))
+    lines = labelled("PHASES", " · ".join(phases)) if phases else []
+    if profile and report["seconds"] is not None:
+        lines += labelled("TIME", shares(report))
     lines += prove_lines(report)
-    lines += _check_lines(report)
-    lines += warning_lines(report["warnings"])
+    lines += _check_lines(report) + _redis_lines(report["redis"]) + warning_lines(report["warnings"])
     if report["status"] == "failed":
         return lines + failure_lines(report, report_path)
     parts = ["status %s" % report["status"]]
@@ -286,6 +285,11 @@ def _check_lines(report):
     for check in [c for c in report["checks"] if c["status"] != "pass"][:MAX_REASONS]:
         lines += labelled("", "%s %s: %s" % (check["status"], check["id"], check["detail"]))
     return lines
+
+
+def _redis_lines(redis):
+    dropped, kept = clean_count(redis["dropped"]), clean_count(redis["kept"])
+    return [] if dropped is None else labelled("REDIS", "%s of Letta dropped, %s kept" % (plural(dropped, "key"), thousands(kept)))
 
 
 def _undo_lines(report):

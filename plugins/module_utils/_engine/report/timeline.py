@@ -34,6 +34,13 @@ def timeline(report):
     return {"rows": rows, "downtime": _downtime(report, placed, zero, whole), "ticks": _ticks(whole) if cursor else []}
 
 
+def shares(report):
+    """Return the words on how much of a run's time was work of its phases, and how much Ansible's between them."""
+    work = sum(phase["seconds"] or 0 for phase in report["phases"])
+    told = tuple(map(span, (report["seconds"], work, max(report["seconds"] - work, 0))))
+    return "%s in all: %s in the phases, %s between them, which is Ansible's own" % told
+
+
 def _width(seconds, whole):
     return round(max(100 * seconds / whole, MIN_WIDTH), 3)
 

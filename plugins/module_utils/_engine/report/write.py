@@ -13,7 +13,7 @@ from ..errors import RecoveryError
 from .render import render_html, render_junit, render_prometheus
 
 LATEST = "latest"
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
 def write_report(report, report_dir):
@@ -25,7 +25,7 @@ def write_report(report, report_dir):
     :raises RecoveryError: ``usage`` when the run id is no safe folder name or the folder cannot be written.
     """
     run_id = report["run_id"]
-    if not _RUN_ID.match(run_id) or run_id == LATEST:
+    if not RUN_ID.match(run_id) or run_id == LATEST:
         raise RecoveryError("usage", "%r is no name for a folder of reports" % run_id[:80], "no report was written")
     folder = os.path.join(report_dir, run_id)
     texts = {
@@ -35,19 +35,29 @@ def write_report(report, report_dir):
         "junit": ("junit.xml", render_junit(report), 0o640),
         "prometheus": ("letta_restore.prom", render_prometheus(report), 0o644),
     }
+    paths = write_files(folder, texts)
+    paths["latest"] = link(report_dir, run_id)
+    return paths
+
+
+def write_files(folder, texts):
+    """Write the files of a report, each atomically, into a folder that is made when missing.
+
+    :param texts: {key: (name, text, mode)}. :returns: {``folder``, and each key: path}.
+    :raises RecoveryError: ``usage`` when the folder cannot be written.
+    """
     paths = {"folder": folder}
     try:
-        _make_folder(report_dir)
+        _make_folder(os.path.dirname(folder))
         _make_folder(folder)
         for key, (name, text, mode) in texts.items():
             paths[key] = os.path.join(folder, name)
-            _write(paths[key], text, mode)
+            _write_text(paths[key], text, mode)
     except OSError as error:
         raise RecoveryError(
             "usage", "the report cannot be written to %s: %s" % (folder, error.strerror), "the run itself is not affected",
             "-e letta_report_dir=<a folder this user may write>",
         ) from error
-    paths["latest"] = _link(report_dir, run_id)
     return paths
 
 
@@ -58,7 +68,7 @@ def _make_folder(path):
         os.chmod(path, 0o755)  # noqa: S103 - names and counts only; the files carry their own modes
 
 
-def _write(path, text, mode):
+def _write_text(path, text, mode):
     handle, temp = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".report-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -71,16 +81,16 @@ def _write(path, text, mode):
         raise
 
 
-def _link(report_dir, run_id):
-    """Point ``latest`` at the run. A real folder of that name is left alone."""
-    link, temp = os.path.join(report_dir, LATEST), os.path.join(report_dir, ".%s-%d" % (LATEST, os.getpid()))
+def link(report_dir, run_id, name=LATEST):
+    """Point ``latest`` at the run; returns the link's path, or None. A real folder of that name is left alone."""
+    path, temp = os.path.join(report_dir, name), os.path.join(report_dir, ".%s-%d" % (name, os.getpid()))
     try:
         if os.path.lexists(temp):
             os.unlink(temp)
         os.symlink(run_id, temp)
-        os.replace(temp, link)
+        os.replace(temp, path)
     except OSError:
         if os.path.lexists(temp):
             os.unlink(temp)
         return None
-    return link
+    return path

@@ -7,17 +7,17 @@ Functions take the context of :mod:`restore.runs`: server, options, target, key,
 """
 from __future__ import annotations
 
-from ..backup import choosing, screening, sealed, signature, stores, workplace
+from ..backup import choosing, rehearsals, screening, sealed, signature, stores, workplace
 from ..backup import manifest as manifests
 from ..backup.trust import ANYBODY
 from ..errors import RecoveryError
 from ..findings import FAIL, WARN
 from ..letta import ciphers, releases
 from ..letta import secrets as letta_secrets
-from ..postgres.archive import ALLOWED_EXTENSIONS, open_archive
+from ..postgres.archive import open_archive
 from ..progress import human_bytes
 from . import journal as journals
-from . import keycheck, losses, recovery, release, stage
+from . import keycheck, losses, recovery, release, replicas, stage, volumenotes
 from .plan import make_plan, undo_command
 from .prove import prove_database
 from .target import loss_window
@@ -96,7 +96,7 @@ def _readable_archive(context, manifest):
 def _refused_facts(facts):
     """Return [(kind, name)] of what a manifest wants set up and no Letta database has: extensions, settings that load code."""
     names = [item["name"] for item in facts.get("extensions") or []]
-    refused = [("EXTENSION", name) for name in names if name not in ALLOWED_EXTENSIONS]
+    refused = [("EXTENSION", name) for name in names if name not in screening.ALLOWED_EXTENSIONS]
     return refused + [("SETTING", item["name"]) for item in facts.get("settings") or [] if item["name"].lower() in CODE_SETTINGS]
 
 
@@ -169,8 +169,15 @@ def plan_restore(context, info, manifest, rejected):
         "why": _why(options, info),
         "rejected": rejected,
         "undo": undo_command(context.run_id),
+        "redis": options.redis,
+        "reconcile": options.reconcile,
     }
-    plan = make_plan(manifest, context.target, facts, window, _history(context), _is_unchanged(context, manifest))
+    rehearsed, damaged = rehearsals.read(options.root)
+    times = _history(context) or _rehearsed_times(options, manifest, rehearsed)
+    plan = make_plan(manifest, context.target, facts, window, times, _is_unchanged(context, manifest))
+    plan["rehearsal"] = rehearsals.expected(rehearsed, **_likeness(options, manifest), revision_to=plan["schema"]["to_revision"])
+    if damaged:
+        doubts.append("%d lines of the history of rehearsals cannot be read and were passed over" % damaged)
     if options.mode == "in_place" and options.seal.recipients:
         sealed.check_pair(options.seal, options.trust)  # the safety set must come back without anybody looking for a key
     if plan["schema"]["verdict"] == releases.OLDER and plan["kind"] != "unchanged":
@@ -181,7 +188,10 @@ def plan_restore(context, info, manifest, rejected):
         _check_rekey(options, info.id, plan["secrets"])
     tools = context.tools or stage.tools_for(manifest, options.bin_dir)
     plan["tools"] = {"pg_restore": tools.version_text, "bin_dir": tools.bin_dir, "floor": tools.below_floor()}
+    plan["replication"], plan["generation"] = context.target["replication"], live["generation"] if live else ""
     plan["warnings"] += doubts + context.warnings + _below_floor(tools)
+    plan["warnings"] += replicas.warnings(plan["replication"], options.database) if plan["kind"] != "unchanged" else []
+    volumenotes.add_to_plan(plan, manifest, options.volumes, options.host)
     return plan
 
 
@@ -212,6 +222,22 @@ def _check_rekey(options, set_id, secrets):
 def _try_key(context, manifest):
     schema = manifest["database"].get("schema") or "public"
     return keycheck.check_key(context.archive, context.tools, schema, manifest["id"], context.options.encryption_key, context.progress)
+
+
+def _likeness(options, manifest):
+    """What a rehearsal must be like to tell anything of this restore: set, size, schema, target."""
+    revisions = manifest["letta"]["alembic_revisions"] or [None]
+    return {
+        "set_id": manifest["id"],
+        "size_bytes": manifest["database"].get("size_bytes"),
+        "revision_from": revisions[0],
+        "target": "%s/%s" % (options.host, options.database),
+    }
+
+
+def _rehearsed_times(options, manifest, records):
+    """Where no restore was ever needed, seconds per phase come from rehearsals."""
+    return rehearsals.phases(rehearsals.like(records, **_likeness(options, manifest)))
 
 
 def _history(context):

@@ -5,35 +5,58 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 
 from ..backup import versions
 from ..errors import RecoveryError
 from ..letta import releases
 from ..postgres import sidedb, swap
 from ..postgres.connection import connect, psycopg2, sql
+from ..postgres.watch import Watch
+from . import outsiders
+from .journal import utc_now
 
 FENCED_DRAIN_SECONDS = 5.0
 
 
-def swap_in(server, journal, names, session_timeout=15.0, terminate=False):
+@dataclass(frozen=True)
+class Guests:
+    """How those are met who are in the live database at a cutover and are none of the servers that were stopped.
+
+    :param session_timeout: seconds to wait for sessions to leave before the cutover is given up.
+    :param terminate: end the sessions that do not leave, and go on although somebody keeps connecting.
+    :param watch_seconds: how long to watch for clients that connect for an instant; it is downtime.
+    :param servers: {inventory host of a Letta server: its address}, to name one that runs again.
+    """
+
+    session_timeout: float = 15.0
+    terminate: bool = False
+    watch_seconds: float = 0.0
+    servers: Mapping[str, str] = field(default_factory=dict)
+
+
+NOBODY = Guests()
+
+
+def swap_in(server, journal, names, guests=NOBODY):
     """Make the side database the live one.
 
     :param server: admin :class:`Server`; :param journal: :class:`Journal` (its ``side`` names the oid that was proven).
     :param names: {"live", "side", "previous"}.
-    :param session_timeout: seconds to wait for sessions to leave before the cutover is given up.
-    :param terminate: end the sessions that do not leave.
+    :param guests: :class:`Guests`.
     :returns: {"fenced_seconds", "previous": {"name", "oid"} or None, "live_oid"}
     :raises RecoveryError: ``swap_rolled_back``; live is open and is what it was.
     """
     live_oid = check_names(server, journal, names)
     side_oid = (journal.data.get("side") or {}).get("oid")
     with journal.step("cutover.drain"):
-        see_out(server, names, live_oid, session_timeout, terminate)
-    with _fenced(server, journal, names, live_oid) as fence, journal.step(
+        see_out(server, names, live_oid, guests)
+    with fenced(server, journal, names["live"], live_oid, guests) as fence, journal.step(
         "cutover.exchange", live_oid=live_oid, side_oid=side_oid
     ) as facts:
-        swap.exchange(server, names["live"], names["side"], names["previous"])
+        swap.exchange(server, names["live"], names["side"], names["previous"], generation(journal))
         fence["seconds"] = round(time.monotonic() - fence["start"], 3)
         facts.update(fenced_seconds=fence["seconds"])
     previous = {"name": names["previous"], "oid": live_oid} if live_oid is not None else None
@@ -41,7 +64,7 @@ def swap_in(server, journal, names, session_timeout=15.0, terminate=False):
     return {"fenced_seconds": fence["seconds"], "previous": previous, "live_oid": side_oid}
 
 
-def swap_back(server, journal, names, session_timeout=15.0, terminate=False):
+def swap_back(server, journal, names, guests=NOBODY):
     """Make the kept database the live one again and keep the one it replaces, under ``names["undone"]``.
 
     :param names: {"live", "previous", "undone"}; ``previous`` None means there was none: live is only renamed away.
@@ -49,10 +72,10 @@ def swap_back(server, journal, names, session_timeout=15.0, terminate=False):
     """
     live_oid = check_way_back(server, journal, names)
     with journal.step("rollback.drain"):
-        see_out(server, names, live_oid, session_timeout, terminate)
-    with _fenced(server, journal, names, live_oid) as fence, journal.step("rollback.exchange") as facts:
+        see_out(server, names, live_oid, guests)
+    with fenced(server, journal, names["live"], live_oid, guests) as fence, journal.step("rollback.exchange") as facts:
         if names["previous"]:
-            swap.exchange(server, names["live"], names["previous"], names["undone"])
+            swap.exchange(server, names["live"], names["previous"], names["undone"], generation(journal, "taken back "))
         else:
             _rename(server, names["live"], names["undone"])
         fence["seconds"] = round(time.monotonic() - fence["start"], 3)
@@ -108,47 +131,49 @@ def check_way_back(server, journal, names):
     return live_oid
 
 
-def see_out(server, names, live_oid, session_timeout, terminate):
+def generation(journal, how=""):
+    """Return what is written on a database when it becomes the live one: which run made it so, and when."""
+    return "%s %s%s" % (journal.data["run_id"] or "by hand", how, utc_now())
+
+
+def see_out(server, names, live_oid, guests):
     """Wait for sessions to leave while the database is still open: nobody is shut out for a cutover that cannot be."""
-    left = [] if live_oid is None else swap.drain(server, names["live"], session_timeout, terminate=terminate)
-    left += swap.drain(server, names["side"], session_timeout) if names.get("side") else []
+    left = [] if live_oid is None else swap.drain(server, names["live"], guests.session_timeout, terminate=guests.terminate)
+    left += swap.drain(server, names["side"], guests.session_timeout) if names.get("side") else []
     if left:
-        raise somebody_stays(names["live"], left)
-
-
-def somebody_stays(live, left):
-    """Return the error that names who is still connected."""
-    return RecoveryError(
-        "swap_rolled_back",
-        "%d session(s) do not leave %s: %s" % (len(left), live, swap.describe_sessions(left)),
-        now="the cutover was given up before anything was renamed: %s is open and is the database it was" % live,
-        next_step="stop these clients (every Letta server must be in group letta_servers), or -e letta_foreign_sessions=terminate;"
-        " the proven side database is kept: the next run starts at the cutover",
-        details={"sessions": left},
-    )
+        raise outsiders.stays(names["live"], left, guests.servers)
 
 
 @contextmanager
-def _fenced(server, journal, names, live_oid):
-    """Keep a database closed for the time of a block; it is opened again whenever the exchange did not happen."""
+def fenced(server, journal, live, live_oid, guests):
+    """Keep a database closed for the time of a block; it is opened again whenever the exchange did not happen.
+
+    Whoever is seen in it between :func:`see_out` and the fence is no server of ours, however short a time he stays.
+    """
     fence = {"start": time.monotonic(), "seconds": 0.0}
-    live = names["live"]
     if live_oid is None:
         yield fence
         return
-    journal.begin("cutover.fence", database=live, oid=live_oid)
-    fence["start"] = time.monotonic()
-    try:
-        swap.fence(server, live)
-        left = swap.drain(server, live, FENCED_DRAIN_SECONDS, terminate=True)
-        if left:
-            raise somebody_stays(live, left)
-        yield fence
-    except BaseException:
-        unfence_by_oid(server, live_oid)
-        journal.forget("cutover.fence")
-        raise
-    journal.done("cutover.fence")
+    with Watch(server, live) as watch:
+        found = watch.look(0.0 if guests.terminate else guests.watch_seconds)
+        if found["count"] and not guests.terminate:
+            raise outsiders.keeps_coming(live, found, guests.servers)
+        journal.begin("cutover.fence", database=live, oid=live_oid)
+        fence["start"] = time.monotonic()
+        try:
+            swap.fence(server, live)
+            left = swap.drain(server, live, FENCED_DRAIN_SECONDS, terminate=True)
+            if left:
+                raise outsiders.stays(live, left, guests.servers)
+            found = watch.found()
+            if found["count"] and not guests.terminate:
+                raise outsiders.keeps_coming(live, found, guests.servers)
+            yield fence
+        except BaseException:
+            unfence_by_oid(server, live_oid)
+            journal.forget("cutover.fence")
+            raise
+    journal.done("cutover.fence", outsiders=outsiders.describe(found) if found["count"] else "")
 
 
 def unfence_by_oid(server, oid):

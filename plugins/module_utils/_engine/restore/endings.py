@@ -10,10 +10,11 @@ import time
 from ..backup import fetch
 from ..errors import RecoveryError
 from ..postgres import swap
-from . import cutover, lock, recovery
+from . import cutover, lock, recovery, servers
 from . import journal as journals
 from .journal import stamp
 from .plan import undo_command
+from .reconcile import sleeptime
 from .runs import RUNS, live_untouched, services_stopped
 
 OK, SKIPPED = "ok", "skipped"
@@ -51,33 +52,20 @@ def note_services(journal, stopped, results=()):
             journal.begin("services.stop")
         return
     journal.done("services.stop")
-    journal.done("services.start", away=times_away(results))
-
-
-def times_away(results):
-    """Return how long each server was away: from its stop command to the proof that it serves, both by its own clock.
-
-    :param results: as for :func:`note_services`.
-    :returns: {server: {"from": epoch seconds, "seconds"}}; empty unless every server was seen running, stopped and started,
-        because else a server was away for longer than these results tell.
-    """
-    stopped = {item["item"]: item for item in results if item.get("is") == "stopped"}
-    started = {item["item"]: item for item in results if item.get("is") == "running"}
-    if set(stopped) != set(started) or not all(item["changed"] for item in stopped.values()):
-        return {}
-    spans = {name: (item["told_at"], started[name]["proven_at"]) for name, item in stopped.items()}
-    if any(end < begin for begin, end in spans.values()):  # a clock was set back in between
-        return {}
-    return {name: {"from": begin, "seconds": round(end - begin, 3)} for name, (begin, end) in spans.items()}
+    times = {"away": servers.times_away(results), "outage": servers.outage(results), "late": servers.started_early(results)}
+    journal.done("services.start", **times)
 
 
 def downtime(journal):
-    """Return the downtime in seconds: the longest time one server was away, or the time of the fence where no service was managed.
+    """Return the downtime in seconds: how long no server served, or the time of the fence where no service was managed.
 
-    A run that went on after an interruption knows only when servers were about to stop and when they were up.
+    Where that is not known by one clock, it is the longest time that one server was away. A run that went on after an interruption
+    knows only when servers were about to stop and when they were up.
     """
     stop, start = journal.entry("services.stop"), journal.entry("services.start")
     if stop and start and start["state"] == "done":
+        if len(start.get("away") or {}) > 1 and start.get("outage") is not None:
+            return start["outage"]
         if start.get("away"):
             return max(item["seconds"] for item in start["away"].values())
         return round(journals.parse_time(start["done_at"]) - journals.parse_time(stop["begun_at"]), 3)
@@ -106,6 +94,7 @@ def finish(server, root, journal, phases):
             "now": now,
             "next_step": "ansible-playbook playbooks/restore-full.yml --tags cutover,verify",
         }
+    sleeptime.resume(server.database(data["names"]["live"]), journal)
     until = time.time() + data["keep_previous_seconds"]
     undo = {}
     if data.get("previous"):
@@ -199,7 +188,7 @@ def _put_back(server, journal):
     previous = journal.data.get("previous")
     back = {"live": names["live"], "previous": names["previous"] if previous else None, "undone": names["side"]}
     try:
-        cutover.swap_back(server, journal, back, session_timeout=5, terminate=True)
+        cutover.swap_back(server, journal, back, cutover.Guests(session_timeout=5, terminate=True))
     except RecoveryError as exc:
         return "%s; putting the old database back failed: %s" % (exc.now, exc.message), "manual_help_needed"
     if not previous:
@@ -213,6 +202,7 @@ def _from_safety(server, journal, restore_safety):
     names = journal.data["names"]
     if cutover.oid_of(server, names["live"]) is None:
         swap.exchange(server, names["live"], names["side"], names["previous"])
+        sleeptime.resume(server.database(names["live"]), journal)
         now = "%s; the restored database is live as %s" % (now, names["live"])
     return now, failure_class
 

@@ -19,10 +19,10 @@ from . import cutover, stage
 from .journal import NoJournal
 
 
-def remove_live(server, journal, names, safety_set, session_timeout=15.0, terminate=False):
+def remove_live(server, journal, names, safety_set, guests=cutover.NOBODY):
     """Close and drop the live database, after its content is safe in a set.
 
-    :param safety_set: id of the set; it goes into the journal before anything is dropped.
+    :param safety_set: id of the set; it goes into the journal before anything is dropped. :param guests: :class:`cutover.Guests`.
     :returns: {"removed": oid or None, "safety_set"}
     :raises RecoveryError: ``swap_rolled_back`` when somebody stays in it; then it is open and untouched.
     """
@@ -30,20 +30,11 @@ def remove_live(server, journal, names, safety_set, session_timeout=15.0, termin
     journal.save(safety_set=safety_set)
     if oid is None:
         return {"removed": None, "safety_set": safety_set}
-    cutover.see_out(server, {"live": names["live"]}, oid, session_timeout, terminate)
-    journal.begin("cutover.fence", database=names["live"], oid=oid)
-    try:
-        swap.fence(server, names["live"])
-        left = swap.drain(server, names["live"], cutover.FENCED_DRAIN_SECONDS, terminate=True)
-        if left:
-            raise cutover.somebody_stays(names["live"], left)
-    except BaseException:
-        cutover.unfence_by_oid(server, oid)
-        journal.forget("cutover.fence")
-        raise
-    journal.save(removed={"name": names["live"], "oid": oid})
-    with journal.step("in_place.drop", oid=oid):
-        sidedb.drop_database(server, names["live"], oid)
+    cutover.see_out(server, {"live": names["live"]}, oid, guests)
+    with cutover.fenced(server, journal, names["live"], oid, guests):
+        journal.save(removed={"name": names["live"], "oid": oid})
+        with journal.step("in_place.drop", oid=oid):
+            sidedb.drop_database(server, names["live"], oid)
     journal.forget("cutover.fence")
     return {"removed": oid, "safety_set": safety_set}
 

@@ -22,6 +22,7 @@ from ..errors import RecoveryError
 FORMAT = 1
 OPEN, PREPARED, SUCCEEDED, FAILED, ROLLED_BACK, CLOSED = "open", "prepared", "succeeded", "failed", "rolled_back", "closed"
 UNFINISHED = (OPEN, PREPARED)
+FULL, PARTIAL = "restore-full.yml", "restore-partial.yml"
 RUN_ID = re.compile(r"r-[0-9a-f]{8}")
 # Tests kill a run at a chosen step: "<step>:<begun|done>[:controller]". Nothing else sets this.
 CRASH_VARIABLE = "LETTA_OPS_CRASH_AT"
@@ -151,9 +152,10 @@ class NoJournal(Journal):
         self.data.update(facts)
 
 
-def list_runs(runs_root):
-    """Return the journals below a folder, oldest first; an unreadable one is skipped with its error kept.
+def list_runs(runs_root, operation=FULL):
+    """Return the journals of one operation below a folder, oldest first; an unreadable one is skipped with its error kept.
 
+    :param operation: ``restore-full.yml`` or ``restore-partial.yml``: neither knows what to make of the other's runs.
     :returns: (journals, errors)
     """
     journals, errors = [], []
@@ -165,7 +167,8 @@ def list_runs(runs_root):
             journals.append(Journal.load(folder))
         except RecoveryError as exc:
             errors.append(exc)
-    return sorted(journals, key=lambda item: item.data["created_at"]), errors
+    mine = [item for item in journals if item.data.get("operation", FULL) == operation]
+    return sorted(mine, key=lambda item: item.data["created_at"]), errors
 
 
 def _unreadable(path, reason):

@@ -29,7 +29,7 @@ _COUNTED = (*ciphers.CLASSES, EMPTY_OTHER_KEY)
 
 
 @dataclass
-class _Column:
+class Column:
     """What one encrypted column holds; of its encrypted values a sample of bounded size, the rest as a number."""
 
     plain: int = 0
@@ -60,7 +60,14 @@ def check_key(archive, tools, schema, set_id, key="", progress=None):
         200 of a column were), ``unproven`` (no key given), ``nothing`` (nothing is encrypted).
     :raises RecoveryError: ``key_mismatch`` with the counts; ``preflight`` without the package ``cryptography``; ``backup_corrupt``.
     """
-    columns = _read(archive, tools, schema)
+    return judge(_read(archive, tools, schema), set_id, key, progress)
+
+
+def judge(columns, set_id, key, progress=None):
+    """Try a key on values that were read.
+
+    :param columns: {"table.column": :class:`Column`}; the rest as :func:`check_key`.
+    """
     counts = _tried(columns, key, progress or Progress(None))
     total = {name: sum(column[name] for column in counts.values()) for name in _COUNTED}
     facts = {"verdict": _verdict(total, key), "columns": counts, "total": total}
@@ -71,11 +78,11 @@ def check_key(archive, tools, schema, set_id, key="", progress=None):
 
 
 def _read(archive, tools, schema):
-    """Return {"table.column": :class:`_Column`} of the encrypted columns the archive has; streams only the tables that have some."""
+    """Return {"table.column": :class:`Column`} of the encrypted columns the archive has; streams only the tables that have some."""
     found = {}
     for entry in archive.data_entries():
         known = ciphers.COLUMNS.get(entry.name, {}) if entry.schema == schema else {}
-        places = [(index, _Column(), name) for index, name in enumerate(data_columns(entry)) if name in known] if known else []
+        places = [(index, Column(), name) for index, name in enumerate(data_columns(entry)) if name in known] if known else []
         if not places:
             continue  # releases before 0.12 have the tables without these columns
         _names, rows = read_rows(archive, tools, "%s.%s" % (schema, entry.name))

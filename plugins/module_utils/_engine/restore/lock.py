@@ -87,6 +87,13 @@ def release(runs_root, target, run_id):
             os.unlink(lock_path(runs_root, target))
 
 
+def check_free(runs_root, target):
+    """Refuse a plan while a living process holds the target, without taking the lock. :raises RecoveryError: ``locked``."""
+    holder = read_lock(runs_root, target)
+    if holder and processes.state_of(holder.get("controller")) == processes.ALIVE:
+        raise locked_error(holder, target)
+
+
 def check_held(runs_root, target, run_id):
     """Refuse to go on when the lock was taken over meanwhile. :raises RecoveryError: ``locked``."""
     holder = read_lock(runs_root, target) or {}

@@ -27,6 +27,12 @@ def selected_phases(run_tags, skip_tags=()):
         raise _refused("--skip-tags %s would leave out a part that the restore cannot be proven without" % ",".join(sorted(skipped)))
     if "all" in run or "tagged" in run:
         return PHASES
+    if run == {"redis"}:
+        raise RecoveryError(
+            "usage",
+            "Redis alone is aligned without a restore, by the module redis_align",
+            next_step="ansible letta_redis -m letta_ops.recovery.redis_align -a 'redis_host={{ letta_redis_host }}' (docs/redis.md)",
+        )
     if run & set(COMPONENTS):
         raise _refused("components (%s) are restored together: one alone would not fit the others" % ", ".join(COMPONENTS))
     wanted = [phase for phase in PHASES if phase in run]

@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from ..errors import RecoveryError
 from ..letta import releases
-from ..letta import secrets as letta_secrets
 from ..letta.row_changes import DECLARED_SINCE
 from ..letta.traps import TREATED
-from ..progress import human_bytes
-
-HEADROOM = 1.2  # the side database needs room for its WAL and for sorting indexes
+from . import obstacles, redisnotes
 
 
 def make_plan(manifest, target, options, window=None, history=(), unchanged=False):
@@ -27,11 +24,12 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
     :raises RecoveryError: ``preflight``, ``schema`` or ``key_mismatch``.
     """
     live = target["live"]
-    _check_key(manifest, options)
-    schema = _schema_verdict(manifest, target, options)
-    _check_role(target, options)
-    _check_server(manifest, target)
-    disk = _check_disk(manifest, target, options)
+    obstacles.check_key(manifest, options)
+    wanted = _wanted_revision(manifest, target, options)
+    schema = schema_verdict(manifest["id"], manifest["letta"]["alembic_revisions"], wanted, options.get("migrates"))
+    obstacles.check_role(target, options)
+    obstacles.check_server(manifest, target)
+    disk = obstacles.check_disk(manifest, target, options)
     kind = "unchanged" if unchanged else ("replace" if live else "fresh")
     expected = _expected(history)
     plan = {
@@ -57,11 +55,14 @@ def make_plan(manifest, target, options, window=None, history=(), unchanged=Fals
         "rows": sum(table["rows"] for table in manifest["tables"].values()),
         "tables": len(manifest["tables"]),
         "rekey": options.get("rekey"),
+        "reconcile": options.get("reconcile", "apply"),
         "runs": options["runs"],
         "warnings": [],
     }
-    plan["steps"] = _steps(plan, expected)
-    plan["warnings"] = _warnings(plan, manifest, options.get("store_hosts"))
+    plan["redis_files"], of_files = redisnotes.files_to_place(options.get("redis") if kind != "unchanged" else {}, manifest.get("redis"))
+    in_redis, of_redis = redisnotes.planned(options.get("redis"), plan["redis_files"]) if kind != "unchanged" else (None, [])
+    plan["steps"] = _steps(plan, expected, in_redis)
+    plan["warnings"] = _warnings(plan, manifest, options.get("store_hosts")) + of_files + of_redis
     return plan
 
 
@@ -76,24 +77,20 @@ def _undo(kind, options):
     return options.get("undo", "") if options["mode"] == "swap" else "restoring the safety set that is taken first; the recap names it"
 
 
-def _check_key(manifest, options):
-    saved, key = manifest.get("encryption_key"), options.get("encryption_key")
-    if saved and key and not letta_secrets.matches(key, saved):
-        raise RecoveryError(
-            "key_mismatch",
-            "letta_encryption_key is not the key that %s was taken under" % manifest["id"],
-            next_step="give the LETTA_ENCRYPTION_KEY of the time of the backup; agents with secrets answer 400 under another key",
-        )
-
-
-def _schema_verdict(manifest, target, options):
-    revisions = manifest["letta"]["alembic_revisions"]
-    live = target["live"]
-    version = options["runs"]["version"]
+def _wanted_revision(manifest, target, options):
+    revisions, live, version = manifest["letta"]["alembic_revisions"], target["live"], options["runs"]["version"]
     if version:
-        wanted = releases.head_of(version)
-    else:
-        wanted = live["revisions"][0] if live and len(live["revisions"]) == 1 else (revisions[0] if revisions else None)
+        return releases.head_of(version)
+    return live["revisions"][0] if live and len(live["revisions"]) == 1 else (revisions[0] if revisions else None)
+
+
+def schema_verdict(set_id, revisions, wanted, migrates):
+    """Compare the schema of a set with the one that will be used.
+
+    :param revisions: of the set. :param wanted: revision to reach. :param migrates: a command for Letta's migrations is known.
+    :returns: ``schema`` part of a plan: verdict (equal, older), revisions, releases, migrations, hazards.
+    :raises RecoveryError: ``schema`` for everything that cannot be used.
+    """
     comparison = releases.compare(revisions, wanted)
     schema = {
         "verdict": comparison.verdict,
@@ -106,11 +103,11 @@ def _schema_verdict(manifest, target, options):
     if schema["verdict"] == releases.OLDER:
         _describe_way(schema, comparison.between)
         if releases.position(comparison.revision) < releases.position(DECLARED_SINCE):
-            raise _schema_error(manifest["id"], dict(schema, verdict="too_old"))
-        if options.get("migrates"):
+            raise _schema_error(set_id, dict(schema, verdict="too_old"))
+        if migrates:
             return schema
     if schema["verdict"] != releases.EQUAL:
-        raise _schema_error(manifest["id"], schema)
+        raise _schema_error(set_id, schema)
     return schema
 
 
@@ -163,72 +160,6 @@ def _worst_loss(schema):
     return "; and migration 54dec07619c4 (%(release)s) %(hazard)s: every memory of every agent would be lost" % drops if drops else ""
 
 
-def _check_server(manifest, target):
-    if target["standby"]:
-        raise RecoveryError("preflight", "the server is a read replica (in recovery)", next_step="point letta_db_host at the primary")
-    dumped, here = manifest["postgresql"].get("server_version_num") or 0, target["server_version_num"]
-    if dumped // 10000 > here // 10000:
-        raise RecoveryError(
-            "schema",
-            "the dump was taken from PostgreSQL %d, this server is %s: PostgreSQL restores forward only"
-            % (dumped // 10000, target["server_version"]),
-            next_step="restore into PostgreSQL %d or newer" % (dumped // 10000),
-        )
-    for extension in manifest["database"].get("extensions") or []:
-        name = extension["name"]
-        if name == "plpgsql":
-            continue
-        found = target["extensions"].get(name)
-        if found is None:
-            raise RecoveryError(
-                "schema",
-                "extension %s is not installed on the server, the backup needs it" % name,
-                next_step="install it (Debian: postgresql-%d-pgvector) and run again" % (here // 10000),
-            )
-        if not found["trusted"] and not target["role"]["superuser"]:
-            raise RecoveryError(
-                "preflight",
-                "role %s may not create extension %s (it is not trusted on this server)" % (target["role"]["name"], name),
-                next_step="set letta_db_admin_user to a superuser, or mark the extension trusted in its control file",
-            )
-
-
-def _check_role(target, options):
-    role, live = target["role"], target["live"]
-    grant = None
-    if not target["owner_exists"]:
-        reason = "Letta's role %s does not exist on the server" % target["owner"]
-        grant = "CREATE ROLE %s LOGIN PASSWORD '…'" % target["owner"]
-    elif not (role["superuser"] or role["createdb"]):
-        reason, grant = "role %s may not create databases" % role["name"], "ALTER ROLE %s CREATEDB" % role["name"]
-    elif not role["may_set_owner"]:
-        reason, grant = (
-            "role %s may not give a database to %s" % (role["name"], target["owner"]),
-            "GRANT %s TO %s" % (target["owner"], role["name"]),
-        )
-    elif live and not live["may_rename"]:
-        reason, grant = (
-            "role %s may not rename %s, which belongs to %s" % (role["name"], options["database"], live["owner"]),
-            "GRANT %s TO %s" % (live["owner"], role["name"]),
-        )
-    if grant:
-        raise RecoveryError("preflight", reason, next_step="as a superuser: %s; or set letta_db_admin_user" % grant)
-
-
-def _check_disk(manifest, target, options):
-    need = int((manifest["database"].get("size_bytes") or 0) * HEADROOM)
-    free = target["free_bytes"]
-    if options["mode"] == "in_place" and target["live"]:
-        need = max(0, need - (target["live"]["size_bytes"] or 0))
-    if free is not None and need > free:
-        raise RecoveryError(
-            "preflight",
-            "the disk of %s has %s free, the side database needs %s" % (options["host"], human_bytes(free), human_bytes(need)),
-            next_step="free room there, or -e letta_restore_mode=in_place (takes a safety dump, longer downtime)",
-        )
-    return {"need_bytes": need, "free_bytes": free}
-
-
 def _window(window):
     if not window:
         return {"seconds": None, "messages": None, "agents": [], "agents_count": None}
@@ -245,7 +176,7 @@ def _expected(history):
     return result
 
 
-def _steps(plan, expected):
+def _steps(plan, expected, in_redis):
     if plan["kind"] == "unchanged":
         return []
     side = "load %d tables, %d rows into a side database, analyse, prove" % (plan["tables"], plan["rows"])
@@ -254,14 +185,15 @@ def _steps(plan, expected):
         "stage": side,
         "migrate": _migration_text(plan["schema"], plan["rekey"]),
         "validate": "integrity, ids, references, sequences, vectors",
-        "reconcile": "count work that was running; nothing is changed",
+        "reconcile": "close work that was under way" if plan["reconcile"] == "apply" else "count work that was under way",
         "cutover": cut if plan["kind"] == "replace" else "rename the side database to %s" % plan["database"],
         "verify": "read back through the database%s" % (" and the API" if plan["stops"] else ""),
     }
     if plan["mode"] == "in_place" and plan["kind"] == "replace":
         details["stage"] = "stop, take a safety dump, drop %s, then %s" % (plan["database"], side)
         details["cutover"] = "rename the loaded database to %s" % plan["database"]
-    return [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
+    steps = [{"name": name, "detail": detail, "expected_seconds": expected.get(name)} for name, detail in details.items()]
+    return steps[:-1] + ([in_redis] if in_redis else []) + steps[-1:]
 
 
 def _migration_text(schema, rekey):

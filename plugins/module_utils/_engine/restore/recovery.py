@@ -16,8 +16,8 @@ from . import cutover
 from . import journal as journals
 
 SWAPPED, STAGED, CLEAN = "swapped", "staged", "clean"
-PROVE_STEP, MIGRATE_STEP, REKEY_STEP = "stage.prove", "migrate.run", "migrate.rekey"
-STAGE_STEPS = ("stage.create", "stage.load", PROVE_STEP, MIGRATE_STEP, REKEY_STEP)
+PROVE_STEP, MIGRATE_STEP, REKEY_STEP, RECONCILE_STEP = "stage.prove", "migrate.run", "migrate.rekey", "reconcile.apply"
+STAGE_STEPS = ("stage.create", "stage.load", PROVE_STEP, MIGRATE_STEP, REKEY_STEP, RECONCILE_STEP)
 CUTOVER_STEPS = ("cutover.drain", "cutover.fence", "cutover.exchange")
 WORKER_GRACE_SECONDS = 15
 
@@ -33,8 +33,9 @@ def assess_run(server, journal):
         waiting = sidedb.database_oid(cursor, journal.data["names"]["side"])
     if side.get("oid") and live == side["oid"]:
         return SWAPPED
-    # A migration that was cut short may have committed midway: only a fresh side database is one whose content is known.
-    known = journal.state(PROVE_STEP) == "done" and "begun" not in (journal.state(MIGRATE_STEP), journal.state(REKEY_STEP))
+    # A change that was cut short may have been committed: only a fresh side database is one whose content is known.
+    changes = [journal.state(step) for step in (MIGRATE_STEP, REKEY_STEP, RECONCILE_STEP)]
+    known = journal.state(PROVE_STEP) == "done" and "begun" not in changes
     return STAGED if side.get("oid") and waiting == side["oid"] and known else CLEAN
 
 
@@ -44,7 +45,7 @@ def last_proof(steps):
     :param steps: a journal's. :returns: dict, empty when nothing was proven yet.
     """
     done = {item["name"]: item for item in steps if item["state"] == "done"}
-    return next((done[name] for name in (REKEY_STEP, MIGRATE_STEP, PROVE_STEP) if name in done), {})
+    return next((done[name] for name in (RECONCILE_STEP, REKEY_STEP, MIGRATE_STEP, PROVE_STEP) if name in done), {})
 
 
 def brought_forward(journal):

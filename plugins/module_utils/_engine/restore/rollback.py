@@ -12,10 +12,12 @@ from .. import durable
 from ..errors import RecoveryError
 from ..postgres import sidedb
 from ..postgres.connection import connect, psycopg2, sql
-from . import endings, lock, recovery
+from . import endings, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
 from .runs import RUNS, services_stopped, target_key
 from .target import inspect_target
+
+_BACK = "stop Redis for all that use it, put back what it held before, start it"
 
 
 def begin(server, options, restore_id="latest"):
@@ -37,13 +39,18 @@ def begin(server, options, restore_id="latest"):
             recovery.recover(server, journal)
             if not journal.data.get("rolling_back"):
                 journal.forget("rollback.drain", "rollback.exchange", "services.stop", "services.start", "cutover.fence")
+                # What was done in it belonged to the restore.
+                journal.save(redis=None, redis_placed=journal.data.get("redis_placed") or redisnotes.is_placed(journal))
             journal.save(controller=options.controller, rolling_back=True, status=journals.OPEN)
         except BaseException:
             lock.release(runs_root, key, journal.run_id)
             raise
     facts = dict(journal.data["facts"], run_id=journal.run_id, run_dir=journal.run_dir)
     facts.update(swapped_back=recovery.went_back(server, journal), services_stopped=services_stopped(journal))
-    facts["plan"] = _plan(server, options, journal)
+    facts["redis_aligned"] = redisnotes.is_aligned(journal)
+    placed = journal.data.get("redis_placed") or redisnotes.is_placed(journal)
+    facts["redis_files"] = journal.data["plan"].get("redis_files") if placed else {}
+    facts["plan"] = _plan(server, options, journal, facts["redis_files"])
     if not options.check:
         journal.save(rollback_plan=facts["plan"])
     return facts
@@ -89,10 +96,12 @@ def _can_go_back(server, journal):
     return journal
 
 
-def _plan(server, options, journal):
+def _plan(server, options, journal, redis_files):
     """Return the plan, with what was written since the cutover: going back loses it (it is kept beside)."""
     names = journal.data["names"]
     exchange = journal.entry("cutover.exchange") or {}
+    in_redis, warnings = redisnotes.planned(options.redis)
+    of_volumes, lost = volumenotes.of_rollback(journal, options.host)
     return {
         "run_id": journal.run_id,
         "set_id": journal.data["set_id"],
@@ -105,10 +114,13 @@ def _plan(server, options, journal):
         "service_manager": options.service_manager,
         "steps": [
             {"name": "cutover", "detail": "rename %s away and %s in, in one transaction" % (names["live"], names["previous"])},
+            *([of_volumes] if of_volumes else []),
+            *([{"name": "redis", "detail": _BACK}] if redis_files else []),
+            *([in_redis] if in_redis else []),
             {"name": "verify", "detail": "read back"},
         ],
         "undo": "the restored database is kept as %s until %s" % (names["undone"], journal.data.get("valid_until") or "the next restore"),
-        "warnings": [],
+        "warnings": warnings + lost,
     }
 
 
@@ -166,6 +178,7 @@ def fail(server, root, journal, failure):
         "status": "failed",
         "failure_class": failure["failure_class"],
         "now": now,
+        "went_back": back,
         "next_step": failure.get("next_step", ""),
         "services_stopped": services_stopped(journal),
         "downtime_seconds": endings.downtime(journal),

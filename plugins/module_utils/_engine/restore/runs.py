@@ -8,15 +8,17 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
-from .. import processes
 from ..backup import fetch, store
 from ..backup.trust import ANYBODY, OPEN, Seal, Trust
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..postgres import sidedb
 from ..progress import Progress
-from . import assess, lock, recovery
+from . import assess, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
+from .phases import PHASES
+from .reconcile import sleeptime
 from .target import inspect_target
 
 RUNS = ".runs"
@@ -54,6 +56,9 @@ class RunOptions:
     check: bool = False
     trust: Trust = ANYBODY
     seal: Seal = OPEN  # of a safety set
+    redis: dict = field(default_factory=dict)  # see restore/redisnotes.py
+    volumes: Any = ()  # see restore/volumenotes.py; None: left out on purpose
+    reconcile: str = "apply"  # what phase reconcile does, for the plan
     check_heads: object = None  # function (revision): refuses migrations of another release; None: there is no command for them
 
 
@@ -63,7 +68,7 @@ def target_key(server, target, database):
 
 
 @dataclass
-class _Context:
+class Context:
     """What the steps of beginning a run share."""
 
     server: object
@@ -78,7 +83,7 @@ class _Context:
     services_stopped: bool = False  # an interrupted run stopped them and nobody started them since
     warnings: list = field(default_factory=list)  # on the chosen set, for the plan
     open: ExitStack = field(default_factory=ExitStack)  # plain copies of an encrypted set, for as long as the run begins
-    plain: object = None
+    plain: Any = None
     archive: object = None  # of the chosen set, and the tools that read it
     tools: object = None
     unchanged: dict = field(default_factory=dict)  # {manifest checksum: live was proven to be that set}
@@ -106,15 +111,13 @@ def begin(server, options, progress=None):
             "a restore in place cannot be prepared ahead: it drops the live database before it loads",
             next_step="leave --tags out, or prepare with -e letta_restore_mode=swap",
         )
-    context = _Context(
+    context = Context(
         server, options, target, key, os.path.join(options.root, RUNS), journals.new_run_id(), progress or Progress(None)
     )
     if not (options.stores and options.check):
         store.check_root(options.root, create=bool(options.stores))  # with stores elsewhere it is only the place of runs
     if context.check:
-        holder = lock.read_lock(context.runs_root, key)
-        if holder and processes.state_of(holder.get("controller")) == processes.ALIVE:
-            raise lock.locked_error(holder, key)
+        lock.check_free(context.runs_root, key)
         with context.open:
             return _begin_locked(context)
     lock.acquire(context.runs_root, key, context.run_id, options.controller, "restore-full.yml", options.proven_dead)
@@ -139,7 +142,7 @@ def _begin_locked(context):
     if outcome == recovery.STAGED and earlier.data["set_id"] == info.id:
         return _take_up(context, earlier, outcome)
     if earlier is not None and not context.check:
-        _close(context.server, earlier, outcome)
+        _close(context, earlier, outcome)
     if "cutover" in options.phases and "stage" not in options.phases:
         raise RecoveryError(
             "usage",
@@ -167,16 +170,20 @@ def _earlier_run(context):
         if kept[0] is None and going_on:
             kept = (journal, outcome)
         elif not context.check:
-            _close(context.server, journal, outcome)
+            _close(context, journal, outcome)
     return kept
 
 
-def _close(server, journal, outcome):
+def _close(context, journal, outcome):
     """End a run nobody takes up: one that is live stays live, a waiting side database is dropped."""
-    if recovery.went_back(server, journal):
+    server, back = context.server, recovery.went_back(context.server, journal)
+    if back or outcome != recovery.SWAPPED:
+        volumenotes.let_go(journal, context.options.host)
+    if back:
         recovery.finish_rollback(journal)
         return
     if outcome == recovery.SWAPPED:
+        sleeptime.resume(server.database(journal.data["names"]["live"]), journal)
         kept_until = journals.stamp(time.time() + journal.data["keep_previous_seconds"])
         journal.finish(journals.SUCCEEDED, verified=False, valid_until=journal.data.get("valid_until") or kept_until, rolling_back=False)
         return
@@ -192,6 +199,10 @@ def _take_up(context, journal, outcome):
         journal.save(status=journals.OPEN, controller=context.options.controller)
     migrated = ("migrate",) if recovery.brought_forward(journal) else ()
     done = ("stage",) + migrated if outcome == recovery.STAGED else ("stage", "migrate", "validate", "reconcile", "cutover")
+    if "cutover" in context.options.phases and not any(item["name"] == "reconcile" for item in journal.data.get("phases", [])):
+        todo = ("reconcile", *context.options.phases)  # prepared without it: nothing goes live with work that nobody does
+    else:
+        todo = context.options.phases
     why = "prepared by" if journal.data.get("prepared") else "interrupted:"
     plan = dict(journal.data["plan"], kind="resume", why="%s run %s goes on where it stopped" % (why, journal.run_id))
     return dict(
@@ -202,8 +213,9 @@ def _take_up(context, journal, outcome):
         staged=True,
         swapped=outcome == recovery.SWAPPED,
         resumed=True,
-        phases=[name for name in context.options.phases if name not in done],
+        phases=[name for name in PHASES if name in todo and name not in done],
         services_stopped=services_stopped(journal),
+        redis_aligned=redisnotes.is_aligned(journal),
     )
 
 
@@ -230,7 +242,7 @@ def _open_journal(context, info, manifest, plan):
         "target": {"host": context.options.host, "database": live, "alembic_revision": plan["schema"]["to_revision"]},
     }
     begun = dict(facts, plan=plan, run_id=run_id, run_dir="", phases=list(context.options.phases))
-    begun.update(staged=False, swapped=False, resumed=False, services_stopped=context.services_stopped)
+    begun.update(staged=False, swapped=False, resumed=False, services_stopped=context.services_stopped, redis_aligned=False)
     if context.check or context.options.phases == ("assess",):
         lock.release(context.runs_root, context.key, run_id)
         return begun
@@ -242,7 +254,7 @@ def _open_journal(context, info, manifest, plan):
     journal = journals.Journal.create(
         context.runs_root,
         run_id,
-        operation="restore-full.yml",
+        operation=journals.FULL,
         target=context.key,
         set_id=info.id,
         mode=context.options.mode,
@@ -252,6 +264,7 @@ def _open_journal(context, info, manifest, plan):
         controller=context.options.controller,
         keep_previous_seconds=context.options.keep_previous_seconds,
         phases=[_assessed(context, plan)],
+        volumes={"items": list(context.options.volumes or ())},
         **({} if context.target["live"] else context.carried),
     )
     if context.services_stopped:

@@ -7,16 +7,19 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..findings import FAIL
 from ..postgres import load as loading
-from ..postgres import sidedb
+from ..postgres import packing, segments, sidedb
 from ..postgres.archive import open_archive
+from ..postgres.connection import connect
+from ..postgres.pieces import Saved
 from ..postgres.tools import find_tools
 from ..progress import Progress
-from . import prove
+from . import obstacles, prove
 
 
 @dataclass
@@ -31,7 +34,12 @@ class StageOptions:
 
 
 def tools_for(manifest, bin_dir=""):
-    """Return client tools that can read the archive of a set (version and compression)."""
+    """Return client tools that can read the archive of a set (version and compression).
+
+    :raises RecoveryError: ``preflight``, also when nothing here reads its tables in binary form.
+    """
+    if manifest["database"].get("segments"):
+        packing.require(manifest["database"]["segments"]["compression"], manifest["id"])
     archive = manifest["database"]["archive"]
     compression = (archive.get("compression") or "gzip").partition(":")[0]
     major = int(str(manifest["postgresql"].get("dump_version") or "0").partition(".")[0] or 0)
@@ -62,7 +70,9 @@ def stage_set(server, manifest, options, journal, progress=None):
         journal.save(side={"name": options.database, "oid": oid})
         with journal.step("stage.load"), _timed(seconds, "load"):
             size = manifest["database"].get("size_bytes") or 0
-            loading.load_archive(server, options.database, archive, tools, options.owner, options.jobs, size, progress)
+            saved = Saved.of(manifest, options.set_dir)
+            _check_vectors(server.database(options.database), manifest, saved)
+            loading.load_archive(server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved)
     except RecoveryError as exc:
         raise _dropped(server, options.database, oid, exc) from None
     with journal.step("stage.prove") as facts:
@@ -79,6 +89,12 @@ def stage_set(server, manifest, options, journal, progress=None):
         "findings": findings,
         "warnings": warnings,
     }
+
+
+def _check_vectors(side, manifest, saved):
+    if saved:
+        with closing(connect(side)) as conn, conn.cursor() as cursor:
+            obstacles.check_vectors(manifest, segments.probe(cursor))
 
 
 def _analyze_and_prove(server, manifest, archive, options, seconds, progress):

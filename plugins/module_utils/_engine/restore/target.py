@@ -9,8 +9,11 @@ from contextlib import closing
 
 from ..backup import versions
 from ..errors import RecoveryError
+from ..postgres import replication, segments, stamp
 from ..postgres.connection import connect, psycopg2
 from ..postgres.sidedb import first_line
+
+STARTED_WITHIN = 10  # seconds between a server's first moment, which its files tell, and the one it tells itself
 
 
 def inspect_target(server, database, owner=""):
@@ -23,11 +26,13 @@ def inspect_target(server, database, owner=""):
         ``role`` {name, superuser, createdb, may_set_owner}, ``owner``, ``owner_exists``,
         ``extensions`` {name: {version, trusted}} available on the server,
         ``databases`` {name: oid}, ``free_bytes`` (None when the data folder is not on this host),
-        ``live`` None or {oid, owner, fenced, size_bytes, schema, revisions, tables}.
+        ``live`` None or {oid, owner, fenced, size_bytes, schema, revisions, generation},
+        ``replication`` of :mod:`..postgres.replication`.
     :raises RecoveryError: ``preflight`` when the server cannot be reached.
     """
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         facts = _server_facts(cursor)
+        facts["replication"] = replication.of_server(cursor)
         facts["databases"] = _pairs(cursor, "SELECT datname, oid::bigint FROM pg_database WHERE NOT datistemplate")
         facts["live"] = _live_facts(cursor, database)
         facts["owner"] = owner or (facts["live"] or {}).get("owner") or server.user
@@ -35,6 +40,7 @@ def inspect_target(server, database, owner=""):
         facts["free_bytes"] = _free_bytes(cursor)
     if facts["live"] and not facts["live"]["fenced"]:
         facts["live"].update(_live_contents(server.database(database)))
+        facts["replication"].update(replication.of_database(server.database(database)))
     return facts
 
 
@@ -85,6 +91,7 @@ def _live_facts(cursor, database):
     if row is None:
         return None
     live = dict(zip(("oid", "owner", "fenced", "may_rename"), row), size_bytes=None, schema=None, revisions=[])
+    live["generation"] = stamp.read(cursor, database)[1]
     try:
         cursor.execute("SELECT pg_database_size(%s)", (database,))
         live["size_bytes"] = cursor.fetchone()[0]
@@ -94,12 +101,12 @@ def _live_facts(cursor, database):
 
 
 def _live_contents(server):
-    """Return schema and Alembic revisions of the live database; an empty database has neither."""
+    """Return schema, Alembic revisions and the binary form of vectors of the live database; an empty database has none."""
     try:
         with closing(connect(server)) as conn, conn.cursor() as cursor:
             # Of several, which no Letta makes, the first: the database is about to be replaced, not to be used.
             schema = next(iter(versions.letta_schemas(cursor)), None)
-            return {"schema": schema, "revisions": versions.revisions(cursor, schema) or []}
+            return {"schema": schema, "revisions": versions.revisions(cursor, schema) or [], "vector_probe": segments.probe(cursor)}
     except psycopg2.Error as exc:
         raise RecoveryError(
             "preflight",
@@ -111,12 +118,27 @@ def _live_contents(server):
 def _free_bytes(cursor):
     """Return free bytes where the server keeps its data, or None when that folder is not visible from here."""
     try:
-        cursor.execute("SELECT current_setting('data_directory')")
-        folder = cursor.fetchone()[0]
+        cursor.execute("SELECT current_setting('data_directory'), extract(epoch FROM pg_postmaster_start_time())::float")
+        folder, started = cursor.fetchone()
         stat = os.statvfs(folder)
     except (psycopg2.errors.InsufficientPrivilege, OSError):
         return None
-    return stat.f_bavail * stat.f_frsize
+    return stat.f_bavail * stat.f_frsize if is_folder_of(folder, started) else None
+
+
+def is_folder_of(folder, started):
+    """Tell whether a folder of this host can be the data folder of the server that started then (seconds since the epoch).
+
+    A server in a container or on another host names a folder that this host may have too, with another server's files or none.
+    """
+    try:
+        with open(os.path.join(folder, "postmaster.pid"), encoding="utf-8") as stream:
+            lines = stream.read().split("\n")
+    except PermissionError:
+        return True  # nothing is known against it
+    except OSError:
+        return False
+    return len(lines) > 2 and lines[2].isdigit() and abs(int(lines[2]) - started) <= STARTED_WITHIN
 
 
 def loss_window(server, database, schema, taken_at, until=None):

@@ -114,23 +114,23 @@ def _run(steps, progress):
 
 def run_probe(context, probe):
     """Run one :class:`~.checks.base.Probe` and return a finding for each of its checks."""
-    lacking = _lacking(context, probe.needs)
-    if lacking:
-        return [context.not_applicable(check.id, lacking) for check in probe.checks]
+    missing = lacking(context, probe.needs)
+    if missing:
+        return [context.not_applicable(check.id, missing) for check in probe.checks]
     statement = """with offenders(check_id, example) as materialized (%s)
              select check_id, count(*), (array_agg(example::text order by example))[1:%d] from offenders group by check_id"""
-    lacking = {check.id: _lacking(context, check.needs) for check in probe.checks}
+    unmet = {check.id: lacking(context, check.needs) for check in probe.checks}
     try:
         found = {row[0]: row[1:] for row in context.probe(statement % (probe.sql, _EXAMPLES), probe.maybe)}
     except psycopg2.Error as exc:
         return [_not_computed(check.id, exc) for check in probe.checks]
     return [
-        context.not_applicable(check.id, lacking[check.id]) if lacking[check.id] else _finding(check, *found.get(check.id, (0, ())))
+        context.not_applicable(check.id, unmet[check.id]) if unmet[check.id] else _finding(check, *found.get(check.id, (0, ())))
         for check in probe.checks
     ]
 
 
-def _lacking(context, needs):
+def lacking(context, needs):
     """Return what a database lacks of the needed columns, in words; an empty text when it has them all."""
     for table, columns in needs.items():
         if table not in context.tables:

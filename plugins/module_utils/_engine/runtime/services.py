@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stopping and starting the Letta server on a host, and believing neither before it is proven.
 
-Stopped means: the status command says so, and nothing answers at its address any more.
-Started means: its health check and a real read of an agent answer 200.
+Stopped means: its service manager has no process of it left, and nothing answers at its address any more.
+Started means: its manager says it is up, and its health check and a real read of an agent answer 200.
 """
 from __future__ import annotations
 
@@ -13,41 +13,53 @@ from dataclasses import dataclass
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from .api import Api
-from .commands import FIRST_FOREIGN_EXIT, Command, parse_command
+from .drivers.base import NotStarted, said
+from .drivers.command import CommandDriver
+from .drivers.docker import DockerDriver
+from .drivers.systemd import SystemdDriver
 
-MANAGERS = ("none", "command")
-# Named by the public contract; this version has no driver for them.
-MANAGERS_WITHOUT_DRIVER = ("systemd", "docker")
+MANAGERS = ("none", "command", "systemd", "docker")
 RUNNING, STOPPED, UNKNOWN = "running", "stopped", "unknown"
 STATES = ("started", "stopped", "status")
-STATUS_TIMEOUT = 30
 POLL_SECONDS = 0.2
 DOWN_FOR_GOOD_SECONDS = 5
+BROUGHT_BACK_TOO_OFTEN = 5
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
     """How one Letta server is stopped, started and looked at.
 
-    :param manager: ``none`` (never changes anything) or ``command``.
+    :param manager: one of :data:`MANAGERS`; ``none`` never changes anything.
     :param start, stop, status: commands, each a list or a string; needed for ``command``. ``status``
         exits 0 while the service runs, with 1 to 125 when it does not.
+    :param unit: for ``systemd``.
+    :param container: for ``docker``: name of the one container; or
+    :param project, services: a compose project, and those of its services that are Letta's.
+    :param docker_host: address of Docker's engine, or empty for what the environment says.
     :param api_url: its own address (not a load balancer's), or empty.
     :param api_token: bearer token, or empty.
     :param start_timeout, stop_timeout: seconds until it must be healthy, or gone.
     :param health_required: ``started`` fails when the server is not healthy; else its health is only reported.
+    :param restart_running: ``started`` stops a server first that is found running: whoever started it, it was too early.
     """
 
     manager: str = "none"
     start: object = None
     stop: object = None
     status: object = None
+    unit: str = "letta.service"
+    container: str = ""
+    project: str = ""
+    services: tuple = ()
+    docker_host: str = ""
     api_url: str = ""
     api_token: str = ""
     start_timeout: float = 180
     stop_timeout: float = 60
     health_required: bool = True
     validate_certs: bool = True
+    restart_running: bool = False
 
 
 def ensure_service(options, state, check=False):
@@ -57,8 +69,12 @@ def ensure_service(options, state, check=False):
     :param state: ``started``, ``stopped`` or ``status``.
     :param check: True to change nothing and tell what would change.
     :returns: ``{"changed": bool, "was", "is": running|stopped|unknown, "seconds": float, "told_at": float, "proven_at": float,
-        "health": dict|None}``; the two moments are seconds since the epoch by this host's clock: when the stop or start command
-        was begun, and when the state was proven.
+        "started_at": float|None, "detail": str, "health": dict|None, "restarted": bool, "ran_since": float|None}``;
+        ``told_at`` and ``proven_at`` are when the stop or start
+        command was begun and when the state was proven, ``started_at`` when the serving process began (None when nobody knows), all in
+        seconds since the epoch by this host's clock; ``detail`` is what the service manager says, for a person; ``ran_since`` is the
+        ``started_at`` of a server that was stopped first because of ``restart_running``. ``docker`` adds
+        ``containers`` (names, in the order they start) and ``image`` (id, when all have the same one).
     :raises RecoveryError: ``usage`` for options that do not fit; ``preflight`` when the service does not reach the state.
     """
     if state not in STATES:
@@ -70,44 +86,79 @@ def ensure_service(options, state, check=False):
         service.close()
 
 
+def _driver(options):
+    """Return the driver of the options' service manager, None for ``none``."""
+    if options.manager == "none":
+        return None
+    secrets = (options.api_token,)
+    if options.manager == "command":
+        return CommandDriver(options.start, options.stop, options.status, secrets)
+    if options.manager == "systemd":
+        return SystemdDriver(options.unit, secrets)
+    if options.manager == "docker":
+        return DockerDriver(options.container, options.project, options.services, options.docker_host, secrets)
+    raise RecoveryError("usage", "unknown service manager: %s" % options.manager, next_step="one of %s" % ", ".join(MANAGERS))
+
+
 class _Service:
     def __init__(self, options):
         self.options = options
-        self.managed = _checked_manager(options.manager) == "command"
+        self.driver = _driver(options)
         self.api = Api(options.api_url, options.api_token, options.validate_certs) if options.api_url else None
-        self.commands = {}
-        for name in ("start", "stop", "status") if self.managed else ():
-            argv = parse_command(getattr(options, name), "letta_service_%s" % name)
-            self.commands[name] = Command(argv, (options.api_token,))
+        self.seen = None
+        self.notes = []
+        self.restarted = False
+        self.ran_since = None
         self.began = time.monotonic()
         self.told_at = time.time()
 
     def close(self):
-        for command in self.commands.values():
-            command.close()
+        if self.driver:
+            self.driver.close()
+
+    def look(self):
+        self.seen = self.driver.look() if self.driver else None
+        return self.seen
 
     def ensure(self, state, check):
         was = self.state()
-        if state == "stopped" and self.managed:
+        changed = False
+        if self.driver and state == "stopped":
             changed = was != STOPPED
-            if changed and not check:
-                self.stop()
+            if changed:
+                self.driver.check(stopping=True)
+                if not check:
+                    self.stop()
         elif state == "started":
-            changed = self.managed and was != RUNNING
-            if self.managed and not changed and not self.status_says_running():
-                raise self.foreign_answer()
+            changed = self.is_too_early(check) or self.to_be_started()
             if not check:
                 return self.started(was, changed)
-        else:
-            changed = False
         return self.result(changed, was, was if check else self.state())
+
+    def is_too_early(self, check):
+        """Stop a server that runs although nobody was to start it."""
+        look = self.seen
+        if not self.options.restart_running or look is None or not look.alive:
+            return False
+        self.restarted, self.ran_since = True, look.started_at
+        self.driver.check(stopping=True)
+        if not check:
+            self.stop()
+        return True
+
+    def to_be_started(self):
+        look = self.seen
+        if look is None or look.up:
+            return False
+        if not look.alive and self.api and self.api.answers():
+            raise self.foreign_answer(look)
+        self.driver.check(stopping=False)
+        return True
 
     def started(self, was, changed):
         if changed:
             self.start()
-        health = self.await_health(self.api) if self.api else None
-        if changed and not self.api:
-            self.await_running()
+        health = self.await_serving()
         proven_at = time.time()
         return self.result(changed, was, self.state(), health, proven_at)
 
@@ -115,6 +166,7 @@ class _Service:
         proven_at = proven_at or time.time()
         if self.api and health is None:
             health = self.api.health()
+        started_at = self.seen.started_at if self.seen else None
         return {
             "changed": changed,
             "was": was,
@@ -122,141 +174,119 @@ class _Service:
             "seconds": round(time.monotonic() - self.began, 2),
             "told_at": round(self.told_at, 3),
             "proven_at": round(proven_at, 3),
+            "started_at": None if started_at is None else round(started_at, 3),
+            "detail": "; ".join(([self.seen.says] if self.seen else []) + self.notes),
             "health": health.as_dict() if health else None,
+            "restarted": self.restarted,
+            "ran_since": None if self.ran_since is None else round(self.ran_since, 3),
+            **(self.driver.facts() if self.driver else {}),
         }
 
     def state(self):
-        """Running as soon as the status command or the address says so."""
-        if self.managed and self.status_says_running():
+        """Running as soon as the service manager or the address says so."""
+        look = self.look()
+        if look and look.alive:
             return RUNNING
         if self.api:
             return RUNNING if self.api.answers() else STOPPED
-        return STOPPED if self.managed else UNKNOWN
-
-    def status_says_running(self):
-        outcome = self.commands["status"].run(STATUS_TIMEOUT)
-        if outcome.code is None or outcome.code < 0 or outcome.code >= FIRST_FOREIGN_EXIT:
-            how = "did not end within %d s" % STATUS_TIMEOUT if outcome.code is None else "ended with %d" % outcome.code
-            raise RecoveryError(
-                "preflight",
-                "the status command %s %s, which says neither running nor stopped%s"
-                % (self.commands["status"], how, _said(outcome.output)),
-                next_step="letta_service_status must exit 0 while the service runs and with 1 to 125 when it does not",
-            )
-        return outcome.code == 0
+        return STOPPED if look else UNKNOWN
 
     def stop(self):
         deadline = time.monotonic() + self.options.stop_timeout
         self.told_at = time.time()
-        outcome = self.commands["stop"].run(self.options.stop_timeout)
+        told = self.driver.stop(self.options.stop_timeout)
+        self.notes += [told.note] if told.note else []
         while True:
-            says_running = self.status_says_running()
+            look = self.look()
             answers = self.api is not None and self.api.answers()
-            if not says_running and not answers:
+            if not look.alive and not answers:
                 return
             if time.monotonic() >= deadline:
-                raise self.will_not_stop(outcome, says_running)
+                raise self.will_not_stop(told, look)
             time.sleep(POLL_SECONDS)
 
-    def will_not_stop(self, outcome, says_running):
-        if says_running:
-            reason = "the status command %s still says it runs" % self.commands["status"]
-        else:
-            reason = "the status command says stopped, yet something still answers at %s" % self.options.api_url
+    def will_not_stop(self, told, look):
+        reason = look.still if look.alive else "%s, yet something still answers at %s" % (look.says, self.options.api_url)
         return RecoveryError(
             "preflight",
-            "the service will not stop: %s, %s s after %s (%s)%s"
-            % (reason, _number(self.options.stop_timeout), self.commands["stop"], _ended(outcome), _said(outcome.output)),
+            "the service will not stop: %s, %s s after %s%s" % (reason, _number(self.options.stop_timeout), told.how, said(told.output)),
             now="the service was told to stop and may be shutting down; its data was not changed by this step",
             next_step="stop it by hand, look for a second instance, or raise letta_service_stop_timeout",
-            details={"exit_code": outcome.code, "status_says_running": says_running},
+            details={"exit_code": told.code, "status_says_running": look.alive},
         )
 
     def start(self):
         self.told_at = time.time()
-        outcome = self.commands["start"].run(self.options.start_timeout)
-        if outcome.code == 0:
-            return
-        hint = "letta_service_start must return once the service is launched" if outcome.code is None else "run it by hand on this host"
-        raise self.will_not_start("%s %s" % (self.commands["start"], _ended(outcome)), outcome.output, next_step=hint)
+        try:
+            self.driver.start(self.options.start_timeout)
+        except NotStarted as exc:
+            raise self.will_not_start(exc.reason, exc.output or self.driver.tail(self.told_at), next_step=exc.next_step) from None
 
-    def foreign_answer(self):
+    def foreign_answer(self, look):
         return RecoveryError(
             "preflight",
-            "the status command %s says stopped, yet something answers at %s" % (self.commands["status"], self.options.api_url),
-            next_step="look for a second instance at that address, or correct letta_service_status or letta_api_url",
+            "%s, yet something answers at %s" % (look.says, self.options.api_url),
+            next_step="look for a second instance at that address, or correct letta_service_* or letta_api_url",
         )
 
-    def await_health(self, api):
+    def await_serving(self):
         deadline = self.began + self.options.start_timeout
-        watch = _Watch()
+        watch = _Watch(self.driver)
+        gone = ""
         while True:
             left = deadline - time.monotonic()
-            health = api.health(timeout=max(1, min(api.timeout, left)))
-            if health.ok or left <= 0:
-                break
-            if self.managed and watch.is_gone(self.status_says_running()):
+            health = self.api.health(timeout=max(1, min(self.api.timeout, left))) if self.api else None
+            look = self.look()
+            serves = (health is None or health.ok) and (look is None or look.ready)
+            gone = "" if serves or look is None or left <= 0 else watch.gone(look)
+            if serves or left <= 0 or gone:
                 break
             time.sleep(POLL_SECONDS)
-        if health.ok or not self.options.health_required:
+        if serves or (health and not self.options.health_required):
             return health
-        output = self.commands["start"].tail() if self.managed else ""
-        what = "it started and went down again" if left > 0 else "not healthy within %s s" % _number(self.options.start_timeout)
-        raise self.will_not_start("%s: %s" % (what, health.detail), output, details=health.as_dict())
+        raise self.not_serving(gone, health, look)
 
-    def await_running(self):
-        deadline = self.began + self.options.start_timeout
-        while not self.status_says_running():
-            if time.monotonic() >= deadline:
-                reason = "the status command %s still says it is stopped after %s s"
-                raise self.will_not_start(
-                    reason % (self.commands["status"], _number(self.options.start_timeout)), self.commands["start"].tail()
-                )
-            time.sleep(POLL_SECONDS)
+    def not_serving(self, gone, health, look):
+        what = gone or "not %s within %s s" % ("healthy" if health else "up", _number(self.options.start_timeout))
+        why = [health.detail] if health and not health.ok else []
+        why += [] if look is None or look.ready else [look.waiting or look.still]
+        output = self.driver.tail(self.told_at) if self.driver else ""
+        return self.will_not_start("%s: %s" % (what, "; ".join(why)), output, details=health.as_dict() if health else None)
 
     def will_not_start(self, reason, output, next_step="", details=None):
         return RecoveryError(
             "preflight",
-            "the service is not up: %s%s" % (reason, _said(output)),
-            now="the service was told to start and is not serving" if self.managed else LIVE_UNTOUCHED,
+            "the service is not up: %s%s" % (reason, said(output)),
+            now="the service was told to start and is not serving" if self.driver else LIVE_UNTOUCHED,
             next_step=next_step or "read the service's own log; raise letta_service_start_timeout if it is just slow",
             details=details,
         )
 
 
 class _Watch:
-    """Notices a service that came up and went down again; a supervisor gets a moment to bring it back."""
+    """Notices a service that came up and went down again; where nothing is known of a supervisor, that gets a moment to bring it back."""
 
-    def __init__(self):
+    def __init__(self, driver):
+        self.supervised = driver is not None and driver.supervised
         self.seen = False
         self.down_since = None
+        self.restarts = None
 
-    def is_gone(self, running):
-        if running:
+    def gone(self, look):
+        """Return why there is no use in waiting any longer, or an empty text."""
+        if self.restarts is None:
+            self.restarts = look.restarts
+        if look.restarts - self.restarts >= BROUGHT_BACK_TOO_OFTEN:
+            return "it was brought back %d times and went down each time" % (look.restarts - self.restarts)
+        if self.supervised:
+            return "" if look.alive else "it started and went down again"
+        if look.up:
             self.seen, self.down_since = True, None
         elif self.seen and self.down_since is None:
             self.down_since = time.monotonic()
-        return self.down_since is not None and time.monotonic() - self.down_since > DOWN_FOR_GOOD_SECONDS
-
-
-def _checked_manager(manager):
-    if manager in MANAGERS_WITHOUT_DRIVER:
-        raise RecoveryError(
-            "usage",
-            "this version cannot drive services through %s" % manager,
-            next_step="letta_service_manager: command, with letta_service_start, letta_service_stop and letta_service_status",
-        )
-    if manager not in MANAGERS:
-        raise RecoveryError("usage", "unknown service manager: %s" % manager, next_step="one of %s" % ", ".join(MANAGERS))
-    return manager
-
-
-def _ended(outcome):
-    return "did not end in time and was killed" if outcome.code is None else "ended with %d" % outcome.code
-
-
-def _said(output):
-    return "; its output ends: %s" % output[-1500:] if output else ""
+        if self.down_since is None or time.monotonic() - self.down_since <= DOWN_FOR_GOOD_SECONDS:
+            return ""
+        return "it started and went down again"
 
 
 def _number(seconds):

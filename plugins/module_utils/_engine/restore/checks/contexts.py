@@ -8,8 +8,8 @@ from ...findings import WARN
 from .base import Check, Probe, array, clean
 
 RESTORE_AGENT = "restore the agent from a set where it was whole (restore-partial.yml), or reset its messages through the API"
-_CALLS_ADVICE = "append a tool message for the call, or take the call out of the context; most providers refuse the whole request"
-_RETURNS_ADVICE = "take the tool message out of the context; most providers refuse the whole request"
+_CALLS_ADVICE = "reconcile.yml answers the call with an error, as a restore does; most providers refuse the whole request"
+_RETURNS_ADVICE = "reconcile.yml takes the tool message out of the context; most providers refuse the whole request"
 
 # Of the CTE ``entries`` (owner, place, role, calls, call_id, returns, approvals): calls without a return and returns without a call.
 # A context that ends with a request for approval waits for a person, together with the calls of the same answer before it.

@@ -81,7 +81,7 @@ def _work_probe(work):
                 "nothing is left unfinished in %s" % work.table,
                 "{count} rows of %s say they are unfinished (%s): Letta never finishes them by itself"
                 % (work.table, ", ".join(work.open_values)),
-                "a restore closes them in its phase reconcile; on a live system they may simply be at work",
+                "a restore closes them in its phase reconcile, reconcile.yml on a live system, where they may simply be at work",
                 severity=WARN,
             ),
         ),

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A partial restore as a run, its end: kept with its undo, closed, or found again after a kill."""
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import closing
+
+from ..backup import fetch
+from ..postgres.connection import connect, psycopg2
+from ..restore import journal as journals
+from ..restore import lock, runs
+from ..restore.plan import undo_command
+
+SLICE, BEFORE = "slice", "before"
+APPLY = "apply"
+APPLIED = "the rows are in the live database, and were proven there; what came after that failed"
+COMMIT_GRACE = 15  # seconds for the server to end the transaction of a process that was killed
+
+
+def settle(server, runs_root, key):
+    """Close the runs that were cut short: PostgreSQL knows whether their one transaction was committed.
+
+    :returns: ids of the runs that turned out to be done.
+    """
+    done = []
+    for journal in journals.list_runs(runs_root, journals.PARTIAL)[0]:
+        if journal.data["target"] != key or journal.data["status"] not in journals.UNFINISHED:
+            continue
+        entry = journal.entry(APPLY)
+        if entry and (entry["state"] == "done" or _committed(server, entry["xid"])):
+            _keep(journal)
+            done.append(journal.run_id)
+        else:
+            journal.finish(journals.FAILED)
+            _forget(journal)
+    return done
+
+
+def _committed(server, xid):
+    """Tell whether a transaction was committed; waits for one whose process was killed a moment ago."""
+    deadline = time.monotonic() + COMMIT_GRACE
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        while True:
+            try:
+                cursor.execute("select pg_xact_status(%s::xid8)", (xid,))
+                status = cursor.fetchone()[0]
+            except psycopg2.errors.InvalidParameterValue:
+                return False  # of another cluster, or from after a crash that lost it
+            if status != "in progress" or time.monotonic() > deadline:
+                return status == "committed"
+            time.sleep(0.2)
+
+
+def _keep(journal):
+    until = journals.stamp(time.time() + journal.data["keep_previous_seconds"])
+    undo = {"command": undo_command(journal.run_id), "valid_until": until}
+    shutil.rmtree(os.path.join(journal.run_dir, SLICE), ignore_errors=True)
+    journal.finish(journals.SUCCEEDED, undo=undo, valid_until=until)
+    if journal.data.get("undoes"):
+        taken_back = journals.Journal.load(os.path.join(os.path.dirname(journal.run_dir), journal.data["undoes"]))
+        taken_back.finish(journals.ROLLED_BACK)
+        _forget(taken_back)
+
+
+def _forget(journal):
+    """Remove the rows a run kept; the journal stays as its record."""
+    for name in (SLICE, BEFORE):
+        shutil.rmtree(os.path.join(journal.run_dir, name), ignore_errors=True)
+
+
+def sweep(runs_root, key, now):
+    """Remove the undo of runs whose time is over. :param now: epoch seconds."""
+    for journal in journals.list_runs(runs_root, journals.PARTIAL)[0]:
+        until = journal.data.get("valid_until")
+        if journal.data["target"] == key and until and journals.parse_time(until) < now:
+            _forget(journal)
+
+
+def note(journal, checks, redis):
+    """Record what was found afterwards.
+
+    :param checks: findings as plain data. :param redis: what ``redis_align`` returned, or nothing.
+    """
+    journal.save(checks=list(checks), redis={key: redis.get(key) for key in ("dropped", "kept")})
+
+
+def finish(root, journal):
+    """End a run well.
+
+    :returns: {"status", "undo", "phases"}.
+    """
+    _keep(journal)
+    if journal.data["set_id"]:
+        fetch.clear(root, journal.data["set_id"])
+    lock.release(os.path.join(root, runs.RUNS), journal.data["target"], journal.run_id)
+    status = "rolled_back" if journal.data.get("undoes") else "succeeded"
+    return {"status": status, "undo": journal.data["undo"], "phases": journal.data["phases"]}
+
+
+def fail(server, root, journal, failure):
+    """End a run that failed. What is live is told from the transaction, not from the step that failed.
+
+    :returns: {"status", "failure_class", "now", "next_step", "undo", "phases"}.
+    """
+    entry = journal.entry(APPLY)
+    applied = bool(entry) and (entry["state"] == "done" or _committed(server, entry["xid"]))
+    if applied:
+        _keep(journal)
+    else:
+        journal.finish(journals.FAILED)
+        _forget(journal)
+    lock.release(os.path.join(root, runs.RUNS), journal.data["target"], journal.run_id)
+    return {
+        "status": "failed",
+        "failure_class": failure.get("failure_class") or "manual_help_needed",
+        "now": APPLIED if applied else failure.get("now", ""),
+        "next_step": failure.get("next_step", "") if not applied else "look at it; to take it back: %s" % undo_command(journal.run_id),
+        "undo": journal.data.get("undo") or {},
+        "phases": journal.data["phases"],
+    }

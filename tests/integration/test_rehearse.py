@@ -1,0 +1,164 @@
+"""A rehearsal as a person runs it: sets, good and bad, in throw-away servers, served by a real Letta, measured and judged."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from tests.integration.restore_kit import PASSWORD
+from tests.integration.test_catalog import flip, largest
+from tests.lab import ROOT
+from tests.lab.letta_install import letta_home
+from tests.lab.seed import SAMPLE_KEY
+
+pytestmark = pytest.mark.slow
+SAMPLE = next((ROOT / "playbooks" / "files" / "sample-sets").glob("lb-*"))
+LOST, CORRUPT = "lb-20260102T000000Z-10510c", "lb-20260101T000000Z-c0bb01"
+
+
+def rename(path, name, **changes):
+    """Give a copied set an id of its own, and other facts in its manifest, as if it had been taken so."""
+    manifest = dict(json.loads((path / "manifest.json").read_text(encoding="utf-8")), id=name, **changes)
+    (path / "manifest.json").write_text(json.dumps(manifests.seal(manifest)), encoding="utf-8")
+    return path.rename(path.with_name(name))
+
+
+@pytest.fixture(scope="module")
+def stage(make_module_world, shape_set):
+    """A production with three sets: a good one of a real Letta, one that has lost a message, one with a flipped bit."""
+    world = make_module_world()
+    world.copy_set(SAMPLE)
+    for name in (LOST, CORRUPT):
+        world.copy_set(shape_set)
+        path = Path(world.root, shape_set.name)
+        tables = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["tables"]
+        if name == LOST:
+            tables["letta.messages"]["rows"] += 1
+        path = rename(path, name, tables=tables)
+    flip(largest(str(path)))
+    base = world.folder / "stands"
+    base.mkdir(mode=0o700)
+    world.variables = {
+        "letta_rehearse_dir": str(base), "letta_rehearse_sets": ["oldest", LOST, CORRUPT], "letta_rehearse_agents": 2,
+        "letta_rehearse_repeats": 2, "letta_rehearse_server": [str(letta_home() / "venv" / "bin" / "letta"), "server"],
+        "letta_rehearse_environment": {"LETTA_USE_UVLOOP": "true"}, "letta_encryption_key": SAMPLE_KEY, "letta_version": "0.16.8",
+        "letta_rto_target": "30m", "letta_rpo_target": "520w",
+    }  # fmt: skip
+    return world
+
+
+@pytest.fixture(scope="module")
+def rehearsed(stage):
+    before = stage.fingerprint()
+    played = stage.play("rehearse.yml", "-vv", timeout=600)
+    played.before = before
+    return played
+
+
+def of(rehearsed, name):
+    assert rehearsed.report, rehearsed.output[-4000:]
+    return next(item for item in rehearsed.report["sets"] if item["set"] == name)
+
+
+def test_the_good_set_passes_with_every_table_served_by_a_real_letta_and_agents_brought_back(rehearsed):
+    record = of(rehearsed, SAMPLE.name)
+    assert (record["verdict"], record["reason"]) == ("passed", ""), rehearsed.output[-6000:]
+    assert record["tables"]["differ"] == 0 and record["tables"]["equal"] > 40 and record["checks"]["fail"] == 0
+    assert len(record["agents"]["restored"]) == 2 and record["agents"]["failed"] == []
+    for name in ("api_list_agents", "api_page_of_messages", "api_vector_search", "api_send_message"):
+        assert record["figures"][name]["count"] == 2 and 0 < record["figures"][name]["median_ms"] <= record["figures"][name]["p95_ms"]
+    assert record["letta"]["to"] == "0.16.8" and record["rto"]["met"] is True and record["seconds"]["total"] > 5
+
+
+def test_a_set_that_lost_a_message_and_one_with_a_flipped_bit_fail_each_with_its_reason(rehearsed):
+    lost, corrupt = of(rehearsed, LOST), of(rehearsed, CORRUPT)
+    assert (lost["verdict"], lost["failure_class"]) == ("failed", "verify_failed") and "messages" in lost["reason"]
+    assert (corrupt["verdict"], corrupt["failure_class"]) == ("failed", "backup_corrupt") and "checksum" in corrupt["reason"]
+
+
+def test_one_bad_set_fails_the_rehearsal_with_ansibles_exit_code_of_a_failure(rehearsed):
+    assert rehearsed.rc == 2 and rehearsed.report["verdict"] == "failed"
+    assert "PROOF  the promise does NOT hold: 3 sets rehearsed, 1 passed, 2 failed" in rehearsed.output
+
+
+def test_the_sets_and_production_are_as_they_were_and_nothing_of_the_rehearsal_is_left(rehearsed, stage):
+    assert stage.fingerprint() == rehearsed.before
+    assert os.listdir(stage.folder / "stands") == [] and stage.leftovers() == []
+    assert sorted(os.listdir(stage.root)) == sorted([SAMPLE.name, LOST, CORRUPT, ".rehearsals"])
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(stage.folder / "stands").encode() in _read(path)]
+    assert running == []
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_no_secret_is_printed_or_kept_in_a_report(rehearsed, stage):
+    kept = b"".join(path.read_bytes() for path in stage.reports.rglob("*") if path.is_file())
+    for secret in (SAMPLE_KEY, PASSWORD):
+        assert secret not in rehearsed.output and secret.encode() not in kept
+
+
+def test_the_reports_for_people_and_machines_are_there_and_say_the_same(rehearsed, stage):
+    folder = stage.reports / "latest-rehearsal"
+    cases = ElementTree.parse(folder / "junit.xml").getroot()
+    failed = {case.get("name") for case in cases.iter("testcase") if case.find("failure") is not None}
+    assert {"%s: restores in full" % name for name in (LOST, CORRUPT)} <= failed, failed
+    assert not [name for name in failed if name.startswith(SAMPLE.name)] and not cases.findall(".//error")
+    assert 'verdict="failed"} 1' in (folder / "letta_rehearsal.prom").read_text()
+    assert "does NOT hold" in (folder / "report.html").read_text() or "does not hold" in (folder / "report.html").read_text()
+
+
+def test_plans_and_the_catalogue_know_what_was_rehearsed(rehearsed, stage):
+    listed = stage.play("catalog.yml")
+    assert "rehears" in listed.output, listed.output
+
+
+def test_check_mode_says_what_would_be_rehearsed_and_starts_nothing(stage):
+    before = stage.tree(stage.root)
+    played = stage.play("rehearse.yml", "--check")
+    assert played.rc == 0, played.output[-3000:]
+    assert SAMPLE.name in played.output and stage.tree(stage.root) == before and os.listdir(stage.folder / "stands") == []
+
+
+def test_a_store_that_does_not_answer_is_no_verdict_with_an_exit_code_of_its_own(stage):
+    root = stage.folder / "empty"
+    root.mkdir(mode=0o700, exist_ok=True)
+    played = stage.play("rehearse.yml", "-e", json.dumps({"letta_backup_root": str(root), "letta_stores": ["rclone:nowhere:sets"]}))
+    assert played.rc == 4 and "NO VERDICT" in played.output, played.output[-3000:]
+    assert played.report["verdict"] == "error" and played.report["counts"]["failed"] == 0
+
+
+def test_a_store_without_a_set_fails(stage):
+    root = stage.folder / "empty"
+    root.mkdir(mode=0o700, exist_ok=True)
+    shutil.rmtree(root / ".rehearsals", ignore_errors=True)
+    played = stage.play("rehearse.yml", "-e", json.dumps({"letta_backup_root": str(root), "letta_rehearse_sets": ["latest"]}))
+    assert played.rc == 2 and "not one backup set" in played.output, played.output[-3000:]
+
+
+def test_without_the_key_nothing_is_said_of_encrypted_secrets(stage):
+    played = stage.play("rehearse.yml", "-e", json.dumps({"letta_encryption_key": "", "letta_rehearse_sets": [SAMPLE.name]}))
+    assert played.rc == 4 and "letta_encryption_key is not set" in played.output, played.output[-3000:]
+
+
+def test_a_wrong_key_fails(stage):
+    played = stage.play("rehearse.yml", "-e", json.dumps({"letta_encryption_key": "another", "letta_rehearse_sets": [SAMPLE.name]}))
+    assert played.rc == 2 and of(played, SAMPLE.name)["failure_class"] == "key_mismatch", played.output[-3000:]
+
+
+def test_a_staging_inventory_that_names_production_is_refused(stage):
+    given = {"letta_rehearse_place": "hosts", "letta_rehearse_inventory": str(stage.inventory()), "letta_rehearse_target": "db1/letta",
+             "letta_rehearse_sets": [SAMPLE.name]}  # fmt: skip
+    before = stage.fingerprint()
+    played = stage.play("rehearse.yml", "-e", json.dumps(given))
+    assert played.rc == 4 and "names hosts of the inventory that is rehearsed: db1" in played.output, played.output[-3000:]
+    assert stage.fingerprint() == before

@@ -1,0 +1,50 @@
+"""The work of a load: the largest part first, and one that fails ends the others."""
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import schedule
+
+
+def test_the_largest_part_begins_first_and_all_are_done():
+    begun = []
+    tasks = [schedule.Task(size, lambda _stopped, size=size: begun.append(size)) for size in (3, 9, 1, 5)]
+    schedule.run(tasks, 1)
+    assert begun == [9, 5, 3, 1]
+
+
+def test_a_part_that_fails_ends_those_that_run_and_those_that_wait():
+    ended, begun = [], threading.Event()
+
+    def endless(stopped):
+        begun.set()
+        assert stopped.wait(20), "nobody stopped it"
+        ended.append("told")
+        raise schedule.Stopped
+
+    def fails(_stopped):
+        begun.wait(20)
+        raise ValueError("no such table")
+
+    tasks = [schedule.Task(3, endless), schedule.Task(2, fails), schedule.Task(1, lambda _stopped: ended.append("ran"))]
+    with pytest.raises(ValueError, match="no such table"):
+        schedule.run(tasks, 2)
+    assert ended == ["told"]
+
+
+def test_as_many_run_at_a_time_as_there_are_workers():
+    now, most, lock = [0], [0], threading.Lock()
+
+    def part(_stopped):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+
+    schedule.run([schedule.Task(1, part) for _number in range(12)], 3)
+    assert most == [3]
