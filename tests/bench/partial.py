@@ -44,7 +44,7 @@ class Agent:
         if not target.bare_dump.exists():  # with the agent in it
             target.pg_dump()
         with self._live() as conn, conn.cursor() as cursor:
-            cursor.execute("select id from agents where name = %s", (data.wanted_agent(target.facts),))
+            cursor.execute("select id from agents where name = %s", (target.wanted,))
             ((agent,),) = cursor.fetchall()
             self.ids = {"agent": agent}
             for name, link, column in (("blocks", "blocks_agents", "block_id"), ("archives", "archives_agents", "archive_id")):
@@ -52,22 +52,27 @@ class Agent:
                 self.ids[name] = [row[0] for row in cursor.fetchall()]
         self.before = self._digests()
         rows = {table: count for table, (count, _digest) in self.before.items()}
-        if rows["messages"] != data.OWN["own_messages"] or rows["archival_passages"] != data.OWN["own_passages"] or not all(rows.values()):
+        if not all(rows.values()) or [rows["messages"], rows["archival_passages"]] != list(data.own(target.shape).values()):
             raise RuntimeError("this is not the agent to measure: %s" % rows)
         self.rows = sum(rows.values())
 
     def measure_once(self, turned):
         """Measure every way once; ``turned`` lets the others go first. Returns {figure: value}."""
         sample = {}
-        steps = [(self.deleted, LEFT), (self.wiped, ()), (self.scratch, ())]
+        steps = self.steps()
         for step, left in reversed(steps) if turned else steps:
             self.target.tidy()
-            self._delete(left)
+            if left is not None:
+                self._delete(left)
             sample.update(step())
             if self._digests() != self.before:
                 raise RuntimeError("%s: the agent's rows are not those of before" % step.__name__)
         self.target.tidy()
         return sample
+
+    def steps(self):
+        """Return [(a way, the tables whose rows of this agent stay before it; None to delete nothing)]."""
+        return [(self.deleted, LEFT), (self.wiped, ()), (self.scratch, ())]
 
     def deleted(self):
         """Bring it back after it was deleted as Letta does."""
