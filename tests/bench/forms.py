@@ -40,16 +40,17 @@ class Forms:
             loads.update({"postgresql_db": self.community, "postgresql_db.best": self.community_best})
         loads["floor"] = self.floor
         sample = {}
-        for steps in (list(dumps.items()), list(loads.items())):
-            for name, step in reversed(steps) if turned else steps:
+        for steps in (dumps, loads):
+            for name, step in reversed(steps.items()) if turned else steps.items():
+                self.target.tidy()
+                if steps is loads:
+                    self.target.empty_database()
                 sample.update(self._measured(name, step))
         self.target.tidy()
         return sample
 
     def _measured(self, name, step):
-        """Return the figures of a way with what it cost the processor; whatever loads elsewhere finds an empty database."""
-        self.target.tidy()
-        self.target.empty_database()
+        """Return the figures of a way with what it cost the processor."""
         with effort.measured(self.target.postgres.pid(), self.there["instructions"]) as spent:
             figures = step()
         figures = figures if isinstance(figures, dict) else {name: figures}
