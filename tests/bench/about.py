@@ -14,6 +14,7 @@ from tests.lab.letta_install import letta_home
 # Of the server, told with the result.
 SETTINGS = ("shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "wal_level")
 LOADS = ("load", "load-four")
+BESIDE = "Processor seconds of client and server together are beside the times"
 COMPRESSIONS = ("zstd", "gzip", "lz4")
 
 
@@ -45,7 +46,7 @@ def load():
 
 def wants(parts, tools):
     """Look what the parts may use: returns ({"community": …, "instructions": …, "letta": …: there or not}, {part: [what is missing]})."""
-    notes = {part: [] for part in parts}
+    notes = {part: [BESIDE] if part != "full" else [] for part in parts}
     there = {"community": True, "letta": True, "instructions": False}
     loads = [part for part in parts if part in LOADS]
     if loads:
@@ -57,7 +58,8 @@ def wants(parts, tools):
     if "agent-file" in parts:
         why = _refused(letta_home)
         there["letta"] = not why
-        notes["agent-file"] = ["Not measured, as Letta cannot be installed here: %s" % why] if why else []
+        if why:
+            notes["agent-file"] = ["Letta's own agent file was not measured: Letta cannot be installed here: %s" % why]
     return there, notes
 
 
@@ -69,10 +71,9 @@ def _of_loads(tools, there, why):
         notes.append("These client tools do not know %s: compared with %s alone" % (" and ".join(lacking), left))
     if why:
         notes.append("`postgresql_db` was not measured: its collection cannot be had here: %s" % why)
-    beside = "Processor seconds of client and server together are beside the times"
     if there["instructions"]:
-        return [*notes, beside + ", and the instructions of the programs in 10⁹ (G)"]
-    return [*notes, beside + "; instructions are not counted here (no `perf`, or a machine without a counter for them)"]
+        return [*notes, BESIDE + ", and the instructions of the programs in 10⁹ (G)"]
+    return [*notes, BESIDE + "; instructions are not counted here (no `perf`, or a machine without a counter for them)"]
 
 
 def _refused(get):

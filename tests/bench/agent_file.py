@@ -34,15 +34,17 @@ class AgentFile(Agent):
         self.target = target
         target.postgres.execute(_ALL_IN_CONTEXT, target.name, (target.wanted,))
         self._stub = OpenAIStub()
-        self._letta = None
+        self._letta = self._copy = None
 
     def __enter__(self):
         self._stub.__enter__()
         try:
             database = self.target.postgres.server(self.target.owner, self.target.password, self.target.name)
             self._letta = LettaServer(self.target.folder / "letta", database, self._stub.proxy).start()
+            self.servers = (self._letta.pid,)
             # The set is taken now: a server that starts for the first time writes its own tools into the database.
             super().__init__(self.target)
+            self._before = self._things()
         except BaseException:
             self.__exit__()
             raise
@@ -55,20 +57,26 @@ class AgentFile(Agent):
 
     def steps(self):
         """As of any agent, and the file; for that nothing is deleted, since an import makes a new agent anyway."""
-        return [*super().steps(), (self.file, None)]
+        return [*super().steps(), ("file", self.file, None)]
 
     def file(self):
-        """Export the agent and import it as a new one, count what that one has, and remove it again."""
-        before = self._things()
+        """Export the agent and import it as a new one."""
         began = time.perf_counter()
         text = json.dumps(self._letta.api("GET", "/v1/agents/%s/export" % self.ids["agent"])).encode()
         exported = time.perf_counter() - began
         made = self._letta.api("POST", "/v1/agents/import", FileUpload("agent.af", text, "application/json"), timeout=600)
         imported = time.perf_counter() - began - exported
-        (agent,) = made["agent_ids"]
-        arrived = {name: self._query(statement, agent) for name, statement in _ARRIVED.items()}
-        self._remove(agent, before)
-        return {"file": exported + imported, "file.export": exported, "file.import": imported, **arrived}
+        (self._copy,) = made["agent_ids"]
+        return {"file": exported + imported, "file.export": exported, "file.import": imported}
+
+    def settle(self):
+        """Count what an imported agent has, and remove it with all that was made for it."""
+        if not self._copy:
+            return {}
+        arrived = {name: self._query(statement, self._copy) for name, statement in _ARRIVED.items()}
+        self._remove(self._copy)
+        self._copy = None
+        return arrived
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -79,11 +87,11 @@ class AgentFile(Agent):
         return {kind: {row[0] for row in self.target.postgres.execute("SELECT id FROM " + table, self.target.name)}
                 for kind, table in _MADE.items()}
 
-    def _remove(self, agent, before):
+    def _remove(self, agent):
         # Files of folders are read in after the import has answered: else that would go on while the next way is measured.
         if not places.wait_for(lambda: not self._query(_UNFINISHED), 120, 0.3):
             raise RuntimeError("imported files are not read in: %s" % self._letta.log_tail())
         self._letta.api("DELETE", "/v1/agents/%s" % agent)
         for kind, things in self._things().items():
-            for thing in things - before[kind]:
+            for thing in things - self._before[kind]:
                 self._letta.api("DELETE", "/v1/%s/%s" % (kind, thing))

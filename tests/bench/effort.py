@@ -1,6 +1,6 @@
 """What a measurement costs the processor: it tells two ways apart where other work on the machine stretches the seconds.
 
-Counted is what our process and its children use, and what the PostgreSQL server's processes use meanwhile.
+Counted is what our process and its children use, and what the processes of a server use meanwhile.
 """
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import psutil
@@ -17,23 +17,26 @@ import psutil
 EVENT = "instructions:u"
 
 
-def processor_seconds(postmaster):
-    """Return the seconds of processor time used so far, by us with our ended children and by the server with all of its own.
+def processor_seconds(servers):
+    """Return the seconds of processor time used so far, by us with our ended children and by servers with all of their own.
 
-    :param postmaster: the process id of the server's first process, which has the seconds of its ended children.
+    :param servers: the process ids of each server's first process.
     """
-    server = psutil.Process(postmaster)
+    return sum(psutil.Process().cpu_times()[:4]) + sum(map(_of_server, servers))
+
+
+def _of_server(pid):
+    """A process has the seconds of its ended children; those of the living ones are added."""
+    server = psutil.Process(pid)
     while True:
         before = server.cpu_times()
         living = 0.0
         for child in server.children():
-            try:
+            with suppress(psutil.NoSuchProcess):
                 living += sum(child.cpu_times()[:2])
-            except psutil.NoSuchProcess:
-                continue
         # One that ended in between would count twice or not at all.
         if server.cpu_times()[2:4] == before[2:4]:
-            return living + sum(before[:4]) + sum(psutil.Process().cpu_times()[:4])
+            return living + sum(before[:4])
 
 
 def countable():
@@ -45,16 +48,17 @@ def countable():
 
 
 @contextmanager
-def measured(postmaster, count=False):
+def measured(servers, count=False):
     """Yield an object that has ``seconds`` of processor time after the block, and ``instructions`` (None unless counted).
 
-    :param count: count instructions, too; see :func:`countable`.
+    :param servers: as of :func:`processor_seconds`. :param count: count instructions, too; see :func:`countable`.
     """
     spent = SimpleNamespace(seconds=None, instructions=None)
-    counter = _Counter([os.getpid(), postmaster, *(child.pid for child in psutil.Process(postmaster).children())]) if count else None
-    before = processor_seconds(postmaster)
+    children = [child.pid for server in servers for child in psutil.Process(server).children()]
+    counter = _Counter([os.getpid(), *servers, *children]) if count else None
+    before = processor_seconds(servers)
     yield spent
-    spent.seconds = processor_seconds(postmaster) - before
+    spent.seconds = processor_seconds(servers) - before
     if counter:
         spent.instructions = counter.stop()
 
@@ -82,8 +86,9 @@ class _Counter:
         return _count(printed)
 
     def _command(self, word):
-        os.write(self._say, word.encode() + b"\n")
-        os.read(self._hear, 16)
+        with suppress(BrokenPipeError):  # perf has given up; then it has no number either
+            os.write(self._say, word.encode() + b"\n")
+            os.read(self._hear, 16)
 
 
 def _count(printed):

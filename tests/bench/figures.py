@@ -28,7 +28,8 @@ def summarise(rounds):
 
     :param rounds: [{figure: value}], as :func:`complete` returns them.
     """
-    samples = {name: [one[name] for one in rounds] for name in rounds[0]}
+    # A counter that failed once would leave a hole in an hour's work.
+    samples = {name: [one[name] for one in rounds] for name in rounds[0] if all(name in one for one in rounds)}
     ratios = {}
     for name, (_words, above, below, _goal) in RATIOS.items():
         if above not in samples or below not in samples:

@@ -51,7 +51,7 @@ class Forms:
 
     def _measured(self, name, step):
         """Return the figures of a way with what it cost the processor."""
-        with effort.measured(self.target.postgres.pid(), self.there["instructions"]) as spent:
+        with effort.measured([self.target.postgres.pid()], self.there["instructions"]) as spent:
             figures = step()
         figures = figures if isinstance(figures, dict) else {name: figures}
         figures[name + CPU] = spent.seconds

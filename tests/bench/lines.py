@@ -25,6 +25,12 @@ RATIOS = {
     "wiped_to_file": (
         "`agent_restore`, archive and blocks gone too ÷ export and import, which lose the passages", "wiped", "file", "≤ 1.00",
     ),
+    "partial_cpu_to_file_cpu": (
+        "`agent_restore`, deleted as Letta does ÷ export and import, processor seconds", "partial.cpu", "file.cpu", None,
+    ),
+    "wiped_cpu_to_file_cpu": (
+        "`agent_restore`, archive and blocks gone too ÷ export and import, processor seconds", "wiped.cpu", "file.cpu", None,
+    ),
     "stage_to_zstd": (
         "Stage with proof ÷ `pg_restore -j` from zstd", "stage", "pg_restore.zstd", "≤ 0.50 vectors, ≤ 1.05 messages",
     ),

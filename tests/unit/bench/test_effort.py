@@ -16,10 +16,10 @@ def test_processor_seconds_are_of_children_too_and_of_what_a_server_started():
     # In the part of the server: a process that has a child at work.
     server = subprocess.Popen([sys.executable, "-c", "import subprocess; subprocess.run(%r); input()" % burn], stdin=subprocess.PIPE)
     try:
-        with effort.measured(server.pid) as spent:
+        with effort.measured([server.pid]) as spent:
             subprocess.run(burn, check=True)
             deadline = time.monotonic() + 60
-            while effort.processor_seconds(server.pid) < 1 and time.monotonic() < deadline:
+            while effort.processor_seconds([server.pid]) < 1 and time.monotonic() < deadline:
                 time.sleep(0.05)
         assert spent.instructions is None
     finally:
@@ -35,7 +35,7 @@ def test_perf_counts_what_a_running_process_starts(monkeypatch):
         pytest.skip("perf may not look at processes here")
     server = subprocess.Popen(["sleep", "60"])
     try:
-        with effort.measured(server.pid, count=True) as spent:
+        with effort.measured([server.pid], count=True) as spent:
             subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
     finally:
         server.kill()

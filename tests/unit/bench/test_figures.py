@@ -51,6 +51,14 @@ def test_ratios_are_taken_within_a_round_so_that_a_change_of_load_does_not_move_
     assert summary["samples"]["stage"] == [12.0, 24.0, 24.0]
 
 
+def test_a_figure_that_one_round_lacks_is_left_out_with_its_ratio():
+    counted = one_round(**{"stage.instructions": 2.0, "pg_restore.zstd.instructions": 1.0})
+    assert "stage_instructions_to_zstd_instructions" in figures.summarise([counted])["ratios"]
+    summary = figures.summarise([counted, one_round()])
+    assert "stage.instructions" not in summary["medians"]
+    assert "stage_instructions_to_zstd_instructions" not in summary["ratios"]
+
+
 def test_ansibles_share_is_what_the_engine_did_not_do():
     sample = one_round(**{"playbook": 20.0, "playbook.stage": 12.0, "playbook.validate": 1.0, "assess": 2.0, "swap": 0.5, "finish": 0.5})
     assert sample["ansible"] == 4.0
