@@ -85,7 +85,7 @@ package: venv-test ## Build the tarball, check it as Galaxy does, install it, ru
 	@$(PY) tools/package.py
 
 .PHONY: bench
-bench: venv-test ## Measure beside pg_restore and others, over an hour (SIZE in MB, ROUNDS; WRITE=1: into docs/performance.md)
+bench: venv-test ## Measure beside pg_restore and others, an hour or two (SIZE in MB, ROUNDS; WRITE=1: into docs/performance.md)
 	@$(PY) -m tests.bench --size $(SIZE) --rounds $(ROUNDS) $(if $(filter 1,$(WRITE)),--write docs/performance.md) $(ARGS)
 
 .PHONY: bench-fleet
