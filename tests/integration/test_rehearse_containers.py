@@ -5,21 +5,28 @@ import json
 import os
 import secrets
 import socket
+import tempfile
 import time
 from contextlib import closing
 
 import pytest
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.releases import head_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.rehearse import boxes, folder
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.rehearse.containers import ContainerStand
-from tests.integration.test_rehearse import SAMPLE, of
 from tests.lab.engine import PYTHON
+from tests.lab.fixtures import LETTA_PASSWORD
+from tests.lab.letta import migrate_by_steps
 from tests.lab.letta_image import LETTA, REDIS, import_letta, import_redis
+from tests.lab.old import make_old_database
 from tests.lab.postgres_image import import_postgres
 from tests.lab.seed import SAMPLE_KEY
 
 pytestmark = pytest.mark.slow
+OLDER = "0.16.4"
 POSTGRES = "postgres-of-the-lab:18"
 OLD, ALIEN = "rh-20200101T000000Z-0ddba1-1", "rh-20200101T000000Z-a11e57-1"
 CONNECT = "import socket, sys; s = socket.socket(); s.settimeout(3); print(s.connect_ex((sys.argv[1], int(sys.argv[2]))))"
@@ -33,11 +40,16 @@ def images(engine):
     import_letta(engine)
 
 
+def a_stand(base, address, **changes):
+    """A system that is not there yet."""
+    name = "rh-%s-%s-1" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), secrets.token_hex(3))
+    return ContainerStand(str(base), name, None, address, {"postgres": POSTGRES, "redis": "", "letta": LETTA, **changes})
+
+
 @pytest.fixture
 def made(engine, images, tmp_path):
     """A system without anything in it, and its facts."""
-    name = "rh-%s-%s-1" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), secrets.token_hex(3))
-    stand = ContainerStand(str(tmp_path), name, None, engine.address, {"postgres": POSTGRES, "redis": "", "letta": LETTA})
+    stand = a_stand(tmp_path, engine.address)
     facts = stand.make()
     yield stand, facts
     stand.remove()
@@ -59,10 +71,16 @@ def leftovers(engine):
 
 
 @pytest.fixture(scope="module")
-def stage(make_module_world, engine, images):
-    """A production with one set of a real Letta, whose database host has a Docker engine."""
+def stage(make_module_world, pg, engine, images):
+    """A production with a set of an older release, whose database host has a Docker engine."""
     world = make_module_world()
-    world.copy_set(SAMPLE)
+    empty = pg.create_letta_database("rehearsed_schema", password=LETTA_PASSWORD, schema="letta")
+    with tempfile.TemporaryDirectory() as home:
+        list(migrate_by_steps(empty, home, SAMPLE_KEY, [head_of(OLDER)]))
+    old = make_old_database(pg, "rehearsed_old", OLDER, {OLDER: empty.dbname}, LETTA_PASSWORD)
+    take.take_backup(take.BackupOptions(server=world.admin.database(old.dbname), root=world.root, bin_dir=world.bin_dir, jobs=1))
+    for server in (empty, old):
+        pg.drop_database(server.dbname)
     base = world.folder / "stands"
     base.mkdir(mode=0o700)
     world.variables = {
@@ -89,11 +107,13 @@ def everything(engine):
             {volume.name for volume in client.volumes.list()})  # fmt: skip
 
 
-def test_a_set_passes_served_by_the_image_with_agents_brought_back_and_figures(rehearsed):
-    record = of(rehearsed, SAMPLE.name)
+def test_an_older_set_is_migrated_by_the_image_served_by_it_and_passes_with_agents_brought_back_and_figures(rehearsed, stage):
+    assert rehearsed.report, rehearsed.output[-8000:]
+    (record,) = rehearsed.report["sets"]
     assert (rehearsed.rc, record["verdict"], record["reason"]) == (0, "passed", ""), rehearsed.output[-8000:]
     assert record["place"] == "containers" and record["letta"]["to"] == "0.16.8"
-    assert record["tables"]["differ"] == 0 and record["tables"]["equal"] > 40 and record["checks"]["fail"] == 0
+    assert record["revision"] == {"from": head_of(OLDER), "to": head_of("0.16.8")} and record["seconds"]["phases"]["migrate"] > 0
+    assert record["tables"]["differ"] == 0 and record["tables"]["equal"] > 30 and record["checks"]["fail"] == 0
     assert len(record["agents"]["restored"]) == 2 and record["agents"]["failed"] == []
     for name in ("page_of_messages", "api_list_agents", "api_page_of_messages", "api_vector_search", "api_send_message"):
         assert 0 < record["figures"][name]["median_ms"] <= record["figures"][name]["p95_ms"]
@@ -149,17 +169,31 @@ def test_the_database_answers_the_host_is_marked_and_no_password_is_in_a_contain
 
 
 @pytest.mark.parametrize(
+    ("image", "failure_class", "said"),
+    [
+        ("sha256:" + "0" * 64, "preflight", "has no image sha256:000"),
+        ("letta/letta:latest", "usage", "names no certain image"),
+        ("letta/letta", "usage", "names no certain image"),
+        ("machine:1", "preflight", "python3"),
+    ],
+)
+def test_an_image_that_will_not_do_is_named_and_nothing_is_left(engine, images, tmp_path, image, failure_class, said):
+    before = everything(engine)
+    with pytest.raises(RecoveryError, match=said) as caught:
+        a_stand(tmp_path, engine.address, letta=image).make()
+    assert caught.value.failure_class == failure_class and caught.value.next_step
+    assert everything(engine) == before and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"letta_version": "0.16.7"}, "holds Letta, which is 0.16.8; the rehearsal is for 0.16.7"),
-        ({"letta_rehearse_letta_image": "sha256:" + "0" * 64}, "has no image sha256:000"),
-        ({"letta_rehearse_letta_image": "letta/letta:latest"}, "names no certain image"),
-        ({"letta_rehearse_letta_image": "machine:1"}, "python3"),
-        ({"letta_rehearse_docker_host": "unix:///nowhere/docker.sock"}, "letta_rehearse_docker_host"),
+        ({"letta_rehearse_docker_host": "unix:///nowhere/docker.sock"}, "or set letta_rehearse_docker_host"),
     ],
 )
-def test_what_keeps_containers_from_being_made_is_no_verdict_and_leaves_nothing(stage, engine, changes, said):
+def test_another_release_or_no_engine_is_no_verdict_and_says_what_to_do(stage, engine, changes, said):
     before = everything(engine)
     played = stage.play("rehearse.yml", "-e", json.dumps(changes))
-    assert played.rc == 4 and said in played.output, played.output[-3000:]
+    assert played.rc == 4 and said in " ".join(played.output.split()), played.output[-3000:]
     assert played.report["verdict"] == "error" and everything(engine) == before and os.listdir(stage.folder / "stands") == []
