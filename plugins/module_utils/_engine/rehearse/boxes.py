@@ -15,7 +15,8 @@ from . import folder
 
 LABEL, MADE = "letta_ops.rehearsal", "letta_ops.rehearsal.made"
 _BY_DIGEST = re.compile(r"([^\s@]+@)?sha256:[0-9a-f]{64}")
-_BY_TAG = re.compile(r"[^\s@]+:([\w][\w.-]{0,127})")
+_BY_TAG = re.compile(r"(?!sha256:)[^\s@]+:([\w][\w.-]{0,127})")
+_TAG = re.compile(r":[\w][\w.-]*$")
 # The database's files may be many, and go with its container.
 ENGINE_SECONDS = 300
 LOG_LINES = 20
@@ -62,7 +63,8 @@ def image_of(engine, name, variable):
 def _pull(engine, name):
     """Pull it; returns why that was not possible, or an empty text."""
     repository, at, digest = name.partition("@")
-    repository, tag = (repository, digest) if at else name.rsplit(":", 1)
+    # A tag beside a digest is for people.
+    repository, tag = (_TAG.sub("", repository), digest) if at else name.rsplit(":", 1)
     try:
         with engine.told("pull it"):
             for line in engine.api.pull(repository, tag=tag, stream=True, decode=True):

@@ -98,7 +98,7 @@ def main(subnet, ports, model, addresses):
         told["model"] = listens(int(model))
     except OSError as exc:
         told["problem"] = exc.strerror or str(exc)
-    print(json.dumps(told))
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":
