@@ -198,7 +198,8 @@ class ContainerStand(stand.Stand):
     def _close(self, image, holder, network):
         """Close the network of the holder, and wait for the model service in it. :raises RecoveryError: when something is in reach."""
         with self.engine.told("inspect network %s" % (folder.PREFIX + self.name)):
-            pool = self.engine.api.inspect_network(network)["IPAM"]["Config"][0]
+            pools = self.engine.api.inspect_network(network)["IPAM"]["Config"]
+        pool = next(one for one in pools if ":" not in one["Subnet"])
         subnet = pool["Subnet"] if self.isolated else ""
         ports = ",".join(str(self.ports[name]) for name in ("postgres", "redis", "letta"))
         # The host itself, and an address of nobody's (RFC 5737), behind whatever would lead out.
