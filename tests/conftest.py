@@ -19,7 +19,7 @@ _HOMES = []
 # The files that take longest, longest first, as a run of the suite with --durations=0 tells: the last to begin should be short ones.
 LONGEST = (
     "integration/test_migrate.py", "integration/test_old_databases.py", "integration/test_many_hosts.py",
-    "integration/test_rehearse.py",
+    "integration/test_rehearse.py", "integration/test_rehearse_containers.py",
     "integration/test_restore_full.py", "faults/test_kill_loop.py", "integration/test_lab_letta.py", "faults/test_failure_classes.py",
     "integration/test_rollback.py", "integration/test_adopted_restore.py", "integration/test_real_letta.py",
     "integration/test_redis_full.py", "faults/test_hostile_input.py", "integration/test_redis_align.py",

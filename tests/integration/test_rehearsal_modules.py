@@ -177,7 +177,7 @@ def test_another_release_is_no_verdict_and_one_that_does_not_serve_fails(tmp_pat
 
 def test_what_a_letta_process_is_given_leads_to_this_system_and_holds_nothing_of_ours(monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
-    env = serving.environment("/x", stand.PORTS, "word", True, "key", {"LETTA_USE_UVLOOP": True})
+    env = serving.environment(stand.PORTS, stand.Letta(password="word", token="hush", key="key", more={"LETTA_USE_UVLOOP": True}))
     assert SECRET not in str(env) and env["LETTA_USE_UVLOOP"] == "True" and env["LETTA_ENCRYPTION_KEY"] == "key"
     assert env["OPENAI_BASE_URL"] == "http://127.0.0.1:8399/v1" and env["LETTA_PG_URI"] == "postgresql://letta:word@127.0.0.1:5432/letta"
 

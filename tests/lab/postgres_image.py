@@ -62,7 +62,7 @@ def _archive(tools):
     files = {"%s/bin/%s" % (HOME, program): install / "bin" / program for program in SERVER + tuple(tools)}
     files.update({"usr/bin/%s" % program: shutil.which(program) for program in PROGRAMS})
     for source in list(files.values()):
-        files.update(_libraries(source))
+        files.update(libraries(source))
     folders = {
         "%s/lib" % HOME: install / "lib",
         "%s/share" % HOME: install / "share",
@@ -71,38 +71,45 @@ def _archive(tools):
     }
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:
-        for name in ("bin", "lib", "lib64", "sbin"):
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = tarfile.SYMTYPE, "usr/" + name
-            archive.addfile(link)
-        for name, mode in (("tmp", 0o1777), ("proc", 0o755), ("dev", 0o755), ("sys", 0o755), ("usr/sbin", 0o755)):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, mode
-            archive.addfile(folder)
+        add_root(archive)
         for name, source in sorted(files.items()):
-            archive.add(os.path.realpath(source), name, filter=_of_root)
+            archive.add(os.path.realpath(source), name, filter=of_root)
         for name, source in folders.items():
-            archive.add(source, name, filter=_of_root)
-        _text(archive, "entrypoint.sh", ENTRYPOINT, 0o755)
-        _text(archive, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n", 0o644)
-        _text(archive, "etc/group", "root:x:0:\npostgres:x:999:\n", 0o644)
+            archive.add(source, name, filter=of_root)
+        add_text(archive, "entrypoint.sh", ENTRYPOINT, 0o755)
     return packed.getvalue()
 
 
-def _libraries(program):
+def add_root(archive):
+    """Add the folders around what is in an image, and its accounts."""
+    for name in ("bin", "lib", "lib64", "sbin"):
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, "usr/" + name
+        archive.addfile(link)
+    for name, mode in (("tmp", 0o1777), ("proc", 0o755), ("dev", 0o755), ("sys", 0o755), ("usr/sbin", 0o755)):
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, mode
+        archive.addfile(folder)
+    add_text(archive, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n", 0o644)
+    add_text(archive, "etc/group", "root:x:0:\npostgres:x:999:\n", 0o644)
+
+
+def libraries(program):
     """Return {path in the image: file} of what a program is linked with; the wheel's own libraries come with it."""
     told = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
     found = re.findall(r"(?m)(?:=> |^\s+)(/(?:usr/)?lib\S*) \(", told)
     return {path.lstrip("/") if path.startswith("/usr/") else "usr" + path: path for path in found}
 
 
-def _of_root(member):
+def of_root(member):
+    """Give a file of the archive to root, readable by everybody."""
     member.uid = member.gid = 0
     member.mode |= 0o444 | (0o111 if member.isdir() else 0)
     return member
 
 
-def _text(archive, name, text, mode):
+def add_text(archive, name, text, mode):
+    """Add a file to an archive."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(text), mode
     archive.addfile(member, io.BytesIO(text.encode()))

@@ -46,6 +46,18 @@ def make(base, name):
     return path
 
 
+def sets_of(path):
+    """Make the place for sets and runs in a system's folder; returns it."""
+    root = os.path.join(path, "sets")
+    os.mkdir(root, 0o700)
+    return root
+
+
+def name_in(text):
+    """Return the name of a rehearsal's system when ``text`` is one, else an empty text."""
+    return text if _ID.fullmatch(text) else ""
+
+
 def keep(path, facts):
     """Write down what runs there, before it is relied on."""
     write_json(os.path.join(path, FACTS), facts)

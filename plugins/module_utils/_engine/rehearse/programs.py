@@ -67,8 +67,8 @@ def redis():
     return next((path for path in sorted(inside) if os.access(path, os.X_OK)), "")
 
 
-def answers(port):
-    """Tell whether something accepts connections on this port of loopback."""
+def answers(port, address="127.0.0.1"):
+    """Tell whether something accepts connections on this port."""
     with socket.socket() as probing:
         probing.settimeout(1)
-        return probing.connect_ex(("127.0.0.1", port)) == 0
+        return probing.connect_ex((address, port)) == 0

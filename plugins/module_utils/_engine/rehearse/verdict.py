@@ -56,7 +56,7 @@ def record(head, full, partial, served, now, targets):
     }  # fmt: skip
 
 
-def one_line(text, length=400):
+def one_line(text, length=600):
     """Return a message as one line that fits a table."""
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[: length - 1] + "…"

@@ -7,10 +7,8 @@ One that exists is compared, never changed. What it holds is never touched eithe
 """
 from __future__ import annotations
 
-import io
 import re
 import socket
-import tarfile
 import time
 from dataclasses import dataclass, field
 
@@ -228,8 +226,7 @@ class _Maker:
         # Into the container's own file system: docker inspect does not show it, and no file of this host has to stay for it.
         # One that never ran may lack it, when we were cut short between creating and starting it.
         if container["State"]["Status"] == "created":
-            with self.engine.told("hand the password to container %s" % self.wanted.name):
-                self.engine.api.put_archive(container["Id"], "/", _packed(PASSWORD_FILE, self.wanted.password))
+            self.engine.put(container, PASSWORD_FILE, self.wanted.password.encode())
         self.check_place(container)
         problem = self.engine.start(container)
         if problem:
@@ -271,14 +268,3 @@ class _Maker:
             now="the container and %s are there; no database was prepared" % self.wanted.data,
             next_step="docker logs %s; an existing data folder keeps its own roles, passwords and major version" % self.wanted.name,
         )
-
-
-def _packed(path, text):
-    """Return a tar archive of one file that only root may read."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        member = tarfile.TarInfo(path.lstrip("/"))
-        data = text.encode()
-        member.size, member.mode = len(data), 0o600
-        archive.addfile(member, io.BytesIO(data))
-    return packed.getvalue()

@@ -4,9 +4,11 @@
 """Docker's engine, as far as a driver needs it: connection, containers found, errors told plainly."""
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
 from ...errors import RecoveryError
@@ -29,10 +31,11 @@ class Engine:
     """The engine of this host, or the one that DOCKER_HOST names.
 
     :param docker_host: address of the engine (``unix:///run/docker.sock``), or empty for what the environment says.
+    :param timeout: seconds that it may take for one answer.
     :raises RecoveryError: ``preflight`` when the Python package is missing or no engine answers.
     """
 
-    def __init__(self, docker_host=""):
+    def __init__(self, docker_host="", timeout=TIMEOUT):
         if MISSING is not None:
             raise refused(
                 "Docker's engine needs the Python package docker on this host (%s)" % MISSING,
@@ -41,7 +44,7 @@ class Engine:
         environment = dict(os.environ, **({"DOCKER_HOST": docker_host} if docker_host else {}))
         self.address = environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         with self.told("be asked"):
-            self.api = docker.from_env(version="auto", timeout=TIMEOUT, environment=environment).api
+            self.api = docker.from_env(version="auto", timeout=timeout, environment=environment).api
         self._behind = None
 
     def close(self):
@@ -114,6 +117,26 @@ class Engine:
     def start(self, container):
         """Start a container; return what went wrong, or an empty text."""
         return self._try(self.api.start, container["Id"])
+
+    def put(self, container, path, data, mode=0o600):
+        """Write a file of root's into a container, which need not run. Its configuration does not show it, as it would an environment."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            member = tarfile.TarInfo(path.lstrip("/"))
+            member.size, member.mode = len(data), mode
+            archive.addfile(member, io.BytesIO(data))
+        with self.told("hand %s to container %s" % (path, compose.name_of(container))):
+            self.api.put_archive(container["Id"], "/", packed.getvalue())
+
+    def remove(self, identity):
+        """Remove a container, running or not, with the volumes that have no name; one that is gone is no error."""
+        with self.told("remove container %s" % identity[:12]), suppress(docker.errors.NotFound):
+            self.api.remove_container(identity, force=True, v=True)
+
+    def remove_network(self, identity):
+        """Remove a network; one that is gone is no error."""
+        with self.told("remove network %s" % identity[:12]), suppress(docker.errors.NotFound):
+            self.api.remove_network(identity)
 
     def _try(self, call, *args, **more):
         try:
