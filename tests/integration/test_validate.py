@@ -71,6 +71,7 @@ def test_more_than_ten_offenders_are_counted_and_ten_are_named(database):
     assert "23 rows of runs" in finding.detail
 
 
+@pytest.mark.fault(32, "behind")
 def test_a_sequence_behind_its_column_is_found(database):
     query(database, "select setval('message_seq_id', 3)")
     found = broken(database)
@@ -116,6 +117,7 @@ def test_an_invalid_index_is_found(pg, database):
     assert found["schema.indexes"].examples == (name,)
 
 
+@pytest.mark.fault(14, "dimension")
 @pytest.mark.parametrize("table", ["archival_passages", "source_passages"])
 def test_a_vector_of_another_width_is_found_where_the_column_allows_it(database, table):
     query(database, "alter table %s alter embedding type vector" % table)
@@ -127,6 +129,7 @@ def test_a_vector_of_another_width_is_found_where_the_column_allows_it(database,
     assert found["vectors.%s" % table].examples == (victim,)
 
 
+@pytest.mark.fault(37, "owner")
 def test_a_role_that_sees_no_tables_is_found_before_letta_starts_as_if_empty(pg, database):
     superuser(pg, database, 'alter database "%s" reset search_path' % database.dbname)
     # The role is named like the schema, which hides the missing setting.
@@ -159,11 +162,13 @@ def test_search_paths_are_read_as_postgresql_stores_them():
     assert split_path('""') == []
 
 
+@pytest.mark.fault(14, "schema")
 def test_a_vector_extension_elsewhere_is_found(pg, database):
     superuser(pg, database, "create schema elsewhere", "alter extension vector set schema elsewhere")
     assert list(broken(database)) == ["names.vector"]
 
 
+@pytest.mark.fault(15, "unknown", "empty", "heads", "table")
 @pytest.mark.parametrize(
     ("statement", "word"),
     [

@@ -64,6 +64,7 @@ def make_unreadable(sets, set_id):
     rewrite(sets, set_id, files=[dict(entry, path="database/mem")])
 
 
+@pytest.mark.fault(1, "next")
 def test_a_damaged_copy_is_passed_over_for_the_same_set_in_the_next_store(sets, second):
     sets.add(2 * HOUR)
     new = sets.add(HOUR)
@@ -77,6 +78,7 @@ def test_a_damaged_copy_is_passed_over_for_the_same_set_in_the_next_store(sets, 
     ]
 
 
+@pytest.mark.fault(5, "eio")
 def test_a_copy_that_ends_in_an_input_output_error_is_not_called_damaged_and_nothing_is_noted_against_it(sets, second):
     new = sets.add(HOUR)
     both(sets, second, new)
@@ -93,6 +95,7 @@ def test_a_copy_that_ends_in_an_input_output_error_is_not_called_damaged_and_not
     assert not os.path.exists(sets.path(".catalog"))
 
 
+@pytest.mark.fault(5, "eio")
 def test_a_manifest_that_cannot_be_read_is_not_called_damaged(sets, second):
     new = sets.add(HOUR)
     both(sets, second, new)
@@ -130,6 +133,7 @@ def test_a_store_that_is_down_is_left_out_with_a_warning_and_all_of_them_down_is
     assert all(name in error.message for name in (gone, other))
 
 
+@pytest.mark.fault(6)
 def test_every_candidate_bad_is_a_table_of_reasons(sets):
     newest, middle, oldest = sets.add(HOUR), sets.add(2 * HOUR), sets.add(3 * HOUR)
     sets.flip(newest, "database/1.dat", 5)
@@ -166,6 +170,7 @@ def test_whether_the_next_set_is_taken_by_itself_is_what_was_asked_for(sets, wan
     assert "loses 1 d more: 3 902 messages, 1 agent (intake)" in error.next_step
 
 
+@pytest.mark.fault(7, "stop", "accepted")
 @pytest.mark.parametrize("wanted", ["latest", "id"])
 def test_the_age_limit_is_never_crossed_and_the_line_that_accepts_the_loss_is_printed(sets, wanted):
     worst, older, newer = sets.add(70 * HOUR), sets.add(60 * HOUR), sets.add(HOUR)
@@ -181,6 +186,7 @@ def test_the_age_limit_is_never_crossed_and_the_line_that_accepts_the_loss_is_pr
     assert search(sets.root, wanted=worst, max_age="2d").info.id == worst
 
 
+@pytest.mark.fault(7, "stop")
 def test_too_old_alone_is_measured_against_live(sets):
     sets.add(60 * HOUR)
     assert "loses 2 d 12 h more: 7 messages, 1 agent (billing)" in refusal(sets.root, max_age="2d").next_step
@@ -192,6 +198,7 @@ def test_an_asked_for_set_may_be_newer_than_the_one_offered_or_older(sets):
     assert "letta_backup_id=%s " % new in refusal(sets.root, wanted=old).next_step
 
 
+@pytest.mark.fault(36, "skew", "future")
 def test_sets_are_in_order_of_the_servers_time_whatever_the_clocks_say_and_the_future_is_warned_of(sets):
     older, future = sets.add(HOUR), sets.add(-3 * HOUR)
     os.utime(sets.path(older), (4e9, 4e9))
@@ -202,6 +209,7 @@ def test_sets_are_in_order_of_the_servers_time_whatever_the_clocks_say_and_the_f
     assert search(sets.root).info.id == older
 
 
+@pytest.mark.fault(3, "cluster")
 def test_a_set_of_another_cluster_is_not_taken_unasked_while_there_are_own_ones(sets):
     own, strange = sets.add(2 * HOUR), sets.add(HOUR)
     rewrite(sets, strange, postgresql={"system_identifier": "222", "dump_version": "18.6"})
@@ -213,6 +221,7 @@ def test_a_set_of_another_cluster_is_not_taken_unasked_while_there_are_own_ones(
     assert search(sets.root, cluster="111", wanted=strange).info.id == strange
 
 
+@pytest.mark.fault(3, "cluster")
 def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_there_are_own_ones(sets):
     own, strange = sets.add(2 * HOUR), sets.add(HOUR)
     rewrite(sets, strange, database=dict(manifests.load(sets.path(strange))["database"], name="letta_of_others"))
@@ -232,6 +241,7 @@ def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_th
     assert search(sets.root, database=mine).info.id == strange, "a safety copy is no set of its own"
 
 
+@pytest.mark.fault(3, "missing", "cut", "edited", "label")
 def test_each_fault_of_a_manifest_has_its_own_reason(sets):
     ids = [sets.add(number * HOUR) for number in range(1, 7)]
     os.unlink(sets.path(ids[0], "manifest.json"))

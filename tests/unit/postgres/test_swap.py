@@ -212,6 +212,8 @@ def backend_of(conn):
     return conn.info.backend_pid
 
 
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
 @pytest.mark.parametrize("renames", [1, 2])
 @pytest.mark.parametrize("victim", ["session", "server"])
 def test_a_kill_between_the_renames_leaves_both_names_as_before(own_pair, victim, renames):
@@ -232,6 +234,8 @@ def test_a_kill_between_the_renames_leaves_both_names_as_before(own_pair, victim
     assert own_pair.exchanged()
 
 
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
 def test_a_server_killed_right_after_the_commit_has_both_new_names(own_pair):
     own_pair.exchange()
     own_pair.pg.kill()
@@ -297,6 +301,7 @@ class CutAtCommit:
         self._listener.close()
 
 
+@pytest.mark.fault(20, "database")
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_connection_lost_at_the_commit_is_told_as_what_really_happened(pair, passed):
     """Whether names changed is looked up, not concluded from the error."""
