@@ -190,6 +190,42 @@ def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_we
     assert content(world.fingerprint(kept)) == content(old), "the old database is kept to go back to"
 
 
+def fails_after_the_exchange(world, service, options):
+    """Restore, and then do what the rescue does when the servers do not start on the restored database."""
+    begun = runs.begin(world.admin, options)
+    journal, manifest = Journal.load(begun["run_dir"]), manifests.load(begun["set_dir"])
+    loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
+    stage.stage_set(world.admin, manifest, loading, journal)
+    stop(journal, service)
+    cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
+    endings.fail(world.admin, world.root, journal, {"failure_class": "preflight", "message": "the service is not up"})
+
+
+@pytest.mark.fault(19, "controller")
+@pytest.mark.parametrize("moment", ["rollback.drain:begun", "rollback.exchange:begun", "rollback.exchange:done"])
+def test_a_kill_while_the_old_database_is_put_back_leaves_live_whole_and_the_next_run_ends_well(world, saved, moment):
+    service, old = Service(world), world.fingerprint()
+    killed("controller", fails_after_the_exchange, world, service, moment)
+    is_whole(world, old, saved)
+    ends_well(restore, world, service)
+    assert is_whole(world, old, saved) == "new"
+
+
+@pytest.mark.fault(19, "postgres", "reboot")
+@pytest.mark.parametrize("moment", [
+    "stage.create:begun", "stage.load:begun", "stage.prove:begun", "cutover.fence:begun", "cutover.exchange:done",
+])  # fmt: skip
+def test_a_machine_that_loses_power_at_a_step_has_live_whole_and_the_next_run_ends_well(world, saved, moment):
+    world.sql("checkpoint")  # a database that was cloned may forget, without one, how far its sequences have come
+    service, old = Service(world), world.fingerprint()
+    killed("controller", restore, world, service, moment)
+    world.pg.kill()
+    world.pg.start()
+    assert is_whole(world, old, saved) == ("new" if moment == "cutover.exchange:done" else "old")
+    ends_well(restore, world, service)
+    assert is_whole(world, old, saved) == "new"
+
+
 @pytest.fixture
 def interrupted(make_world):
     """A live database with writes since its backup, which was taken while a run was under way."""

@@ -209,3 +209,16 @@ def test_rows_that_lie_on_disk_are_for_their_owner_alone_and_go_when_the_run_is_
     assert {mode for path, mode in found.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in found.items() if path.is_file()} == {0o600}
     assert {path.name for path in found if path.is_dir()} == {"before"}
+
+
+@pytest.mark.fault(27, "template")
+def test_an_agent_that_names_templates_nobody_has_comes_back_with_their_names(part):
+    names = {"template_id": "template-gone", "base_template_id": "base-gone", "deployment_id": "deployment-gone"}
+    words = ", ".join("%s = '%s'" % item for item in names.items())
+    part.sql("update agents set %s where id = %%s" % words, (AGENTS["support"],))
+    set_id, before = part.take_set(), part.contents()
+    part.delete_agent(AGENTS["support"])
+    _plan, outcome = part.restore(agents=[AGENTS["support"]], backup_id=set_id)
+    assert [row["name"] for row in outcome["tables"] if row["digest"] == "differs"] == []
+    assert part.sql("select %s from agents where id = %%s" % ", ".join(names), (AGENTS["support"],)) == [tuple(names.values())]
+    assert part.contents()["letta.agents"] == before["letta.agents"]

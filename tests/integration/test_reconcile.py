@@ -454,3 +454,14 @@ def test_a_role_that_may_not_write_changes_nothing_and_is_told_so(sound_database
         reconcile(sound_database)
     assert "nothing was changed" in caught.value.now
     assert USER not in str(caught.value)
+
+
+@pytest.mark.fault(31, "step")
+def test_an_open_step_of_an_agent_that_is_gone_is_closed_and_disturbs_nobody(sound_database):
+    gone = "agent-00000000-0000-4000-8000-00000000dead"
+    change(sound_database, "update steps set status = 'PENDING', stop_reason = null, run_id = null, agent_id = '%s', updated_at = now() - "
+           "interval '1 hour' where id = '%s'" % (gone, STEP))
+    plan = reconcile(sound_database)
+    print(told(plan))
+    assert row(sound_database, "steps", STEP, "status::text", "agent_id") == ["CANCELLED", gone]
+    assert broken(sound_database) == {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ def test_sets_are_in_order_of_the_servers_time_whatever_the_clocks_say_and_the_f
     assert "in the future here: a clock is wrong" in choice.warnings[0]
     sets.flip(future, "database/1.dat", 3)
     assert search(sets.root).info.id == older
+
+
+@pytest.mark.fault(36, "dst")
+def test_of_two_sets_in_the_hour_that_comes_twice_the_later_one_is_the_newer(sets, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")  # half past two twice in that night: 00:30 and 01:30 UTC
+    time.tzset()
+    try:
+        first, second = [sets.add(NOW - datetime(2026, 10, 25, hour, 30, tzinfo=timezone.utc)) for hour in (0, 1)]
+        choice = search(sets.root, max_age="400d")
+        assert choice.info.id == second
+        assert choice.info.age_seconds == (NOW - datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc)).total_seconds()
+        sets.flip(second, "database/1.dat", 3)
+        choice = search(sets.root)
+        assert (choice.info.id, choice.rejected[0]["loss"]["seconds"]) == (first, 3600)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.fault(3, "cluster")
