@@ -147,7 +147,8 @@ def guards() -> list[str]:
     lines = []
     for name, entry in read(MUTATIONS, {}).items():
         place = f"`{entry['file'].removeprefix('plugins/module_utils/_engine/')}`"
-        lines.append(row([entry["fault"], f"{entry['guard']} ({place})", f"`{entry['test']}`", seen.get(name, "not yet")]))
+        test = f"`{entry['tests']}::{entry['test']}`"
+        lines.append(row([entry["fault"], f"{entry['guard']} ({place})", test, seen.get(name, "not yet")]))
     return lines
 
 

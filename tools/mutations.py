@@ -51,16 +51,16 @@ def without(text: str, entry: dict) -> str:
 
 def tried(copy: Path, name: str, entry: dict, sound: set[str]) -> bool:
     """Whether the test passes with the guard and falls without it."""
-    if entry["test"] not in sound:
-        if (with_it := outcome(copy, entry["test"])) != "passed":
+    if (test := f"{entry['tests']}::{entry['test']}") not in sound:
+        if (with_it := outcome(copy, test)) != "passed":
             print(f"{name}: with its guard the test {with_it}", flush=True)
             return False
-        sound.add(entry["test"])
+        sound.add(test)
     path = copy / entry["file"]
     text = path.read_text(encoding="utf-8")
     path.write_text(without(text, entry), encoding="utf-8")
     try:
-        found = outcome(copy, entry["test"])
+        found = outcome(copy, test)
     finally:
         path.write_text(text, encoding="utf-8")
     print(f"{name}: without its guard the test {found}", flush=True)

@@ -32,5 +32,4 @@ def test_a_guard_that_was_taken_away_once_is_still_there(name):
     text = (ROOT / entry["file"]).read_text(encoding="utf-8")
     assert text.count(entry["take"]) == 1
     assert entry["leave"] != entry["take"]
-    path, function = entry["test"].split("[")[0].split("::")
-    assert "def %s(" % function in (ROOT / path).read_text(encoding="utf-8")
+    assert "def %s(" % entry["test"].split("[")[0] in (ROOT / entry["tests"]).read_text(encoding="utf-8")
