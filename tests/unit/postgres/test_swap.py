@@ -234,6 +234,32 @@ def test_a_kill_between_the_renames_leaves_both_names_as_before(own_pair, victim
     assert own_pair.exchanged()
 
 
+SECOND_RENAME = """SELECT pid FROM pg_stat_activity
+WHERE query = 'ALTER DATABASE "' || %s || '" RENAME TO "' || %s || '"' AND state = 'active'"""
+
+
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
+def test_the_exchange_itself_killed_between_its_renames_leaves_both_names_as_before(own_pair):
+    def exchange():
+        with pytest.raises(RecoveryError):
+            own_pair.exchange()
+
+    worker = threading.Thread(target=exchange)
+    with closing(connect(own_pair.server.database(own_pair.side), "somebody")):  # its second rename waits for him
+        worker.start()
+        found = []
+        wait_until(lambda: found.extend(query(own_pair.server, SECOND_RENAME, (own_pair.side, own_pair.live))) or found)
+        os.kill(found[0][0], signal.SIGKILL)  # every session ends with it
+        wait_until(lambda: start_time(found[0][0]) is None)
+    worker.join(30)
+    own_pair.pg.start()
+    wait_until(lambda: answers(own_pair.server))
+    assert own_pair.names() == own_pair.before
+    own_pair.exchange()
+    assert own_pair.exchanged()
+
+
 @pytest.mark.fault(20, "database")
 @pytest.mark.fault(19, "postgres")
 def test_a_server_killed_right_after_the_commit_has_both_new_names(own_pair):
