@@ -479,7 +479,7 @@ def marked(name):
     return pytest.param(name, marks=[pytest.mark.fault(*family)] if family else [])
 
 
-@pytest.mark.parametrize("struck", map(marked, sorted(FAULTS)), indirect=True)
+@pytest.mark.parametrize("struck", [marked(name) for name in sorted(FAULTS)], indirect=True)
 def test_a_fault_ends_with_its_class_a_true_sentence_and_live_as_it_was(struck):
     world, what, before = struck
     played = world.play(RESTORE, confirm="letta_confirm" not in world.variables).refused(what.failure_class)
