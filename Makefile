@@ -1,5 +1,5 @@
 # Every target runs from any directory (`make -C`, `make -f`), as root or not, and keeps to this checkout: .venv, .lab and .cache.
-# Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=3 (bench)  ARGS='-k name' (unit, pytest), ARGS='-s rollback' (rehearsal)
+# Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=5 WRITE=1 (bench)  ARGS='-k name' (unit, pytest), ARGS='-s rollback' (rehearsal)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -20,7 +20,8 @@ else
 PY := .venv/bin/python
 LAB := .lab/local
 SIZE ?= 750
-ROUNDS ?= 3
+ROUNDS ?= 5
+WRITE ?=
 ARGS ?=
 export ANSIBLE_CONFIG := $(HERE)/ansible.cfg
 # An account may have no home: what Ansible keeps for itself stays in this checkout too.
@@ -92,8 +93,8 @@ package: venv-test ## Build the tarball, check it as Galaxy does, install it, ru
 	@$(PY) tools/package.py
 
 .PHONY: bench
-bench: venv-test ## Measure backup, restore and downtime beside pg_restore (SIZE in MB, ROUNDS)
-	@$(PY) -m tests.bench --size $(SIZE) --rounds $(ROUNDS) $(ARGS)
+bench: venv-test ## Measure beside pg_restore and others, an hour or two (SIZE in MB, ROUNDS; WRITE=1: into docs/performance.md)
+	@$(PY) -m tests.bench --size $(SIZE) --rounds $(ROUNDS) $(if $(filter 1,$(WRITE)),--write docs/performance.md) $(ARGS)
 
 .PHONY: bench-fleet
 bench-fleet: venv-test ## Measure several systems restored by one run (ARGS for options)

@@ -28,7 +28,9 @@ options:
     description: Server password or API key.
     type: str
   agents:
-    description: Ids of agents. The first is asked for messages and searched; the first that waits for no approval is sent a message.
+    description:
+      - Ids of agents. The first is asked for messages and searched; the first that waits for no approval is sent a message, of these
+        or else of those that the server lists.
     type: list
     elements: str
     default: []

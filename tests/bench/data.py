@@ -11,10 +11,11 @@ from tests.bench import ROOT
 SCHEMA_FILE = ROOT / "tests" / "integration" / "letta-0.16.8-schema.sql"
 FILL_FILE = Path(__file__).with_name("fill.sql")
 # 750 MB hold 300 000 messages, 15 000 passages of 4 096 dimensions and 300 agents; beside them the one that comes back alone.
-SHAPES = {"mixed": (400, 20), "vectors": (66, 40), "messages": (420, 1)}  # messages and passages in a MB
+SHAPES = {"mixed": (400, 20), "vectors": (66, 40), "messages": (420, 1), "agent": (400, 20)}  # messages and passages in a MB
 MESSAGES_PER_AGENT = 1000
-# Of the last agent, whatever the size.
+# Of the last agent, whatever the size; in the shape "agent" it is a large one.
 OWN = {"own_messages": 600, "own_passages": 30}
+LARGE_OWN = {"own_messages": 3000, "own_passages": 2000}
 _FIRST_CONSTRAINT = re.compile(r"^ALTER TABLE ONLY \S+\n\s+ADD CONSTRAINT", re.MULTILINE)
 
 
@@ -25,7 +26,13 @@ def counts(size_mb, shape="mixed"):
     """
     messages, passages = (int(size_mb * number) for number in SHAPES[shape])
     agents = max(3, messages // MESSAGES_PER_AGENT)
-    return {"agents": agents + 1, "messages": messages + OWN["own_messages"], "passages": passages + OWN["own_passages"]}
+    mine = own(shape)
+    return {"agents": agents + 1, "messages": messages + mine["own_messages"], "passages": passages + mine["own_passages"]}
+
+
+def own(shape):
+    """Return what the last agent has."""
+    return LARGE_OWN if shape == "agent" else OWN
 
 
 def wanted_agent(numbers):
@@ -33,10 +40,10 @@ def wanted_agent(numbers):
     return "agent-%d" % (numbers["agents"] - 1)
 
 
-def fill_statements(numbers):
+def fill_statements(numbers, shape="mixed"):
     """Return the statements of ``fill.sql`` with its ``:names`` replaced."""
     text = FILL_FILE.read_text(encoding="utf-8")
-    values = dict(OWN, **numbers)
+    values = dict(own(shape), **numbers)
     return re.sub(r"(?<![:\w]):((own_)?(messages|passages)|agents)\b", lambda match: str(int(values[match.group(1)])), text)
 
 
@@ -52,7 +59,7 @@ def make_database(postgres, name, password, size_mb, shape="mixed"):
     split = _FIRST_CONSTRAINT.search(schema).start()
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         cursor.execute(schema[:split])
-        cursor.execute(fill_statements(numbers))
+        cursor.execute(fill_statements(numbers, shape))
         cursor.execute(schema[split:])
     # VACUUM as on a database that has lived: else the first reader pays for setting hint bits.
     postgres.execute("VACUUM ANALYZE", name)

@@ -23,7 +23,7 @@ def arguments(argv=None):
     parser = argparse.ArgumentParser(prog="make bench-fleet", description=__doc__)
     parser.add_argument("--size", type=float, default=100, help="MB of the database of one system (%(default)s)")
     parser.add_argument("--systems", default="1,4,8", help="how many systems, each of these (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of every measurement (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of every measurement (%(default)s)")
     parser.add_argument("--folder", type=Path, default=ROOT / ".lab" / "bench-fleet", help="where server and sets live (%(default)s)")
     return parser.parse_args(argv)
 

@@ -11,7 +11,8 @@ from contextlib import closing
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect
-from tests.bench import ROOT, data
+from tests.bench import ROOT, data, effort
+from tests.bench.lines import CPU
 from tests.bench.target import BARE
 
 # The agent's rows, so that a row comes after those it refers to: table -> which rows.
@@ -37,6 +38,8 @@ class Agent:
     :raises RuntimeError: later, when what came back is not what was there.
     """
 
+    servers = ()  # process ids of servers beside PostgreSQL that work for a way
+
     def __init__(self, target):
         self.target = target
         if target.set_dir is None:
@@ -44,7 +47,7 @@ class Agent:
         if not target.bare_dump.exists():  # with the agent in it
             target.pg_dump()
         with self._live() as conn, conn.cursor() as cursor:
-            cursor.execute("select id from agents where name = %s", (data.wanted_agent(target.facts),))
+            cursor.execute("select id from agents where name = %s", (target.wanted,))
             ((agent,),) = cursor.fetchall()
             self.ids = {"agent": agent}
             for name, link, column in (("blocks", "blocks_agents", "block_id"), ("archives", "archives_agents", "archive_id")):
@@ -52,22 +55,34 @@ class Agent:
                 self.ids[name] = [row[0] for row in cursor.fetchall()]
         self.before = self._digests()
         rows = {table: count for table, (count, _digest) in self.before.items()}
-        if rows["messages"] != data.OWN["own_messages"] or rows["archival_passages"] != data.OWN["own_passages"] or not all(rows.values()):
+        if not all(rows.values()) or [rows["messages"], rows["archival_passages"]] != list(data.own(target.shape).values()):
             raise RuntimeError("this is not the agent to measure: %s" % rows)
         self.rows = sum(rows.values())
 
     def measure_once(self, turned):
         """Measure every way once; ``turned`` lets the others go first. Returns {figure: value}."""
         sample = {}
-        steps = [(self.deleted, LEFT), (self.wiped, ()), (self.scratch, ())]
-        for step, left in reversed(steps) if turned else steps:
+        steps = self.steps()
+        for figure, step, left in reversed(steps) if turned else steps:
             self.target.tidy()
-            self._delete(left)
-            sample.update(step())
+            if left is not None:
+                self._delete(left)
+            with effort.measured([self.target.postgres.pid(), *self.servers]) as spent:
+                sample.update(step())
+            sample[figure + CPU] = spent.seconds
+            sample.update(self.settle())
             if self._digests() != self.before:
-                raise RuntimeError("%s: the agent's rows are not those of before" % step.__name__)
+                raise RuntimeError("%s: the agent's rows are not those of before" % figure)
         self.target.tidy()
         return sample
+
+    def steps(self):
+        """Return [(figure, way, the tables whose rows of this agent stay before it; None to delete nothing)]."""
+        return [("partial", self.deleted, LEFT), ("wiped", self.wiped, ()), ("scratch", self.scratch, ())]
+
+    def settle(self):
+        """Tidy up after a way, which is not measured; returns what is to be told of it."""
+        return {}
 
     def deleted(self):
         """Bring it back after it was deleted as Letta does."""

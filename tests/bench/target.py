@@ -49,6 +49,11 @@ class Target:
         self.set_dir = None  # of the newest set, once one was taken
 
     @property
+    def wanted(self):
+        """The name of the agent that comes back alone."""
+        return data.wanted_agent(self.facts)
+
+    @property
     def admin(self):
         """The superuser's Server in the maintenance database."""
         return self.postgres.server()
@@ -109,6 +114,7 @@ class Target:
         """Load what pg_dump alone has dumped by pg_restore alone into an empty database."""
         if not self.bare_dump.exists():
             self.pg_dump()
+        self.empty_database()
         return {"pg_restore": self.load_archive(self.bare_dump)}
 
     def playbook(self):
@@ -118,7 +124,7 @@ class Target:
         with Prober(self.postgres.server(self.owner, self.password, self.name), self.folder / "reads.jsonl") as prober:
             time.sleep(0.5)  # reads of before, for the gap to begin at
             began = time.perf_counter()
-            memory = self._play(output, log)
+            memory = self.play([ROOT / "playbooks" / "restore-full.yml", "-i", self._inventory()], output, log)
             seconds = time.perf_counter() - began
             time.sleep(0.5)
         tasks = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -152,17 +158,36 @@ class Target:
         self.postgres.execute("CHECKPOINT")
 
     def load_archive(self, path):
-        """Return the seconds that ``pg_restore -j`` of an archive takes."""
-        self.empty_database()
+        """Return the seconds that ``pg_restore -j`` of an archive takes into the empty database."""
         return self.clocked([self.tools.path("pg_restore"), "-j%d" % self.jobs, "--exit-on-error", "-d", BARE, path], BARE)
-
-    # -- inside -------------------------------------------------------------------------------------------------
 
     def clocked(self, argv, database):
         """Return the seconds that a client tool takes."""
         began = time.perf_counter()
         run_tool(argv, self.admin.database(database))
         return time.perf_counter() - began
+
+    def play(self, argv, output, log, **settings):
+        """Run a playbook to its end.
+
+        :param argv: the playbook and options. :param log: file for the times of its tasks. :param settings: environment beside ours.
+        :returns: the peak memory of the largest process of it on the controller, in bytes.
+        """
+        environment = {
+            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks", "LETTA_BENCH_TASKS": str(log),
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "ansible"), **settings,
+        }  # fmt: skip
+        argv = [ANSIBLE_PLAYBOOK, *map(str, argv)]
+        with open(output, "w", encoding="utf-8") as stream:
+            process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
+            _pid, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError("the playbook failed:\n%s" % output.read_text(encoding="utf-8")[-4000:])
+        return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    # -- inside -------------------------------------------------------------------------------------------------
 
     def _work(self, what):
         job = dict(
@@ -174,21 +199,6 @@ class Target:
         if done.returncode:
             raise RuntimeError("the engine's %s failed:\n%s" % (what, done.stderr[-3000:]))
         return json.loads(done.stdout)
-
-    def _play(self, output, log):
-        """Run the playbook to its end; returns the peak memory of the largest process of it on the controller, in bytes."""
-        environment = dict(
-            os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_CALLBACK_PLUGINS=str(CALLBACKS),
-            ANSIBLE_CALLBACKS_ENABLED="bench_tasks", LETTA_BENCH_TASKS=str(log), ANSIBLE_LOCAL_TEMP=str(self.folder / "ansible"),
-        )
-        argv = [ANSIBLE_PLAYBOOK, "-i", str(self._inventory()), str(ROOT / "playbooks" / "restore-full.yml")]
-        with open(output, "w", encoding="utf-8") as stream:
-            process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
-            _pid, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError("the playbook failed:\n%s" % output.read_text(encoding="utf-8")[-4000:])
-        return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def _inventory(self):
         service = str(self.folder / "service")

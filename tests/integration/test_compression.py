@@ -5,6 +5,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take, verify
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import rowsums
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_archive
 from tests.integration.restore_kit import add_writes, content
@@ -52,8 +53,9 @@ def test_a_set_compressed_by_zstd_comes_back_and_tools_without_it_are_named_befo
 
 
 @pytest.mark.fault(2, "rebuilt")
-def test_damage_that_zstd_does_not_notice_itself_changes_the_digests(make_world, rich_bin_dir):
+def test_damage_that_zstd_does_not_notice_itself_changes_the_digests(make_world, rich_bin_dir, monkeypatch):
     """pg_dump writes zstd without its checksum: pg_restore takes a flipped bit for data. Checksums and digests do not."""
+    monkeypatch.setattr(rowsums, "PROBE_ANSWER", None)  # digests of the form that an archive's own text has too
     world = make_world()
     manifest = take_set(world, rich_bin_dir, vectors="text")
     folder = "%s/%s" % (world.root, manifest["id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from contextlib import closing
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import digest as digest_module
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import rowsums
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import quote_ident
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_archive, digest_database
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.rowsums import FORMS, MD5
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
 
+both_forms = pytest.mark.parametrize("form", FORMS)
 FORMATS = ("directory", "custom", "tar")
 EXTENSION = 'we.ird "one'
 TORTURE = """
@@ -176,18 +180,22 @@ def test_letta_has_equal_digests_in_every_archive_form_and_per_agent(make_databa
         assert digest_archive(archive, tools, groups, jobs=2) == expected
 
 
-def test_pieces_of_a_table_add_up_to_the_digest_of_the_whole(make_database, monkeypatch):
-    server = make_database("digest")
+@both_forms
+def test_pieces_of_a_table_add_up_to_the_digest_of_the_whole(make_database, monkeypatch, form):
+    server, taken = make_database("digest"), partial(digest_database, form=form)
     query(server, "create table big (i int, t text); insert into big select i, repeat('x', 500) || i from generate_series(1, 20000) i")
-    whole = digest_database(server, jobs=1)
+    whole = taken(server, jobs=1)
     monkeypatch.setattr(digest_module, "SMALLEST_PIECE", 1 << 20)
-    assert digest_database(server, jobs=3) == whole
-    assert digest_database(server, jobs=3, groups={"public.big": "i"})["public.big"].digest == whole["public.big"].digest
+    assert taken(server, jobs=3) == whole
+    assert taken(server, jobs=3, groups={"public.big": "i"})["public.big"].digest == whole["public.big"].digest
 
 
+@both_forms
 @pytest.mark.parametrize(
     "change",
     [
+        # each column holds the values it held: a sum over columns alone would not see it
+        "update t set b = 'b' || 11 - i where i in (5, 6)",
         "update t set a = a || ' ' where i = 7",
         "delete from t where i = 7",
         "insert into t select * from t where i = 7",
@@ -196,15 +204,17 @@ def test_pieces_of_a_table_add_up_to_the_digest_of_the_whole(make_database, monk
         "update t set f = -f where i = 0",
     ],
 )
-def test_every_change_of_a_row_changes_the_digest(make_database, change):
+def test_every_change_of_a_row_changes_the_digest(make_database, change, form):
     server = make_database("digest")
     query(server, "create table t (i int, a text, b text, f float8); insert into t select i, '', 'b' || i, 0 from generate_series(0, 9) i")
-    before = digest_database(server)["public.t"].digest
+    before = digest_database(server, form=form)["public.t"].digest
     query(server, change)
-    assert digest_database(server)["public.t"].digest != before
+    after = digest_database(server, form=form)["public.t"].digest
+    assert [before[-32:-16] != after[-32:-16], before[-16:] != after[-16:]] == [True, True]
 
 
-def test_the_order_of_rows_and_columns_and_the_names_of_schemas_do_not_matter(make_database):
+@both_forms
+def test_the_order_of_rows_and_columns_and_the_names_of_schemas_do_not_matter(make_database, form):
     server = make_database("digest")
     query(
         server,
@@ -212,19 +222,22 @@ def test_the_order_of_rows_and_columns_and_the_names_of_schemas_do_not_matter(ma
         "create schema s; create table s.t (a int, gone int, b text); alter table s.t drop column gone; "
         "insert into s.t values (2, 'y'), (1, 'x')",
     )
-    result = digest_database(server)
+    result = digest_database(server, form=form)
     assert result["public.t"] == result["s.t"]
-    assert result["public.t"].digest != "md5sum:" + 32 * "0"
+    assert result["public.t"].digest != form + ":" + 32 * "0"
 
 
-def test_tables_without_columns_or_rows_and_with_very_many_columns_are_digested(make_database, tools, tmp_path):
+@both_forms
+def test_tables_without_columns_or_rows_and_with_very_many_columns_are_digested(make_database, tools, tmp_path, form):
     server = make_database("digest")
     query(server, "create table none (); insert into none default values; insert into none default values; create table empty (i int)")
     query(server, "create table wide (%s); insert into wide default values" % ", ".join("c%d int default %d" % (i, i) for i in range(1500)))
-    result = digest_database(server)
+    result = digest_database(server, form=form)
     assert result["public.none"].rows == 2
-    assert result["public.empty"].digest == "md5sum:" + 32 * "0"
-    assert digest_archive(dump(server, tools, "custom", tmp_path / "a"), tools) == result
+    assert result["public.empty"].digest == form + ":" + 32 * "0"
+    assert len({table.digest for table in result.values()}) == 3
+    if form == MD5:
+        assert digest_archive(dump(server, tools, "custom", tmp_path / "a"), tools) == result
 
 
 def test_an_exported_snapshot_is_digested_as_it_was(make_database):
@@ -260,3 +273,59 @@ def test_a_database_in_another_encoding_has_the_digest_of_its_text(pg, make_data
     archive = dump(latin, tools, "custom", tmp_path / "a")
     assert digest_archive(archive, tools) == expected
     assert list(read_rows(archive, tools, "public.t")[1]) == [("na\u00efve \u00a0 caf\u00e9",)]
+
+
+def test_the_quick_form_is_taken_where_every_other_server_would_compute_the_same(pg, make_database, monkeypatch):
+    server = make_database("digest")
+    latin = server.database(server.dbname + "_latin")
+    query(server, "create database \"%s\" template template0 encoding LATIN1 lc_collate 'C' lc_ctype 'C'" % latin.dbname)
+    for where in (server, latin):
+        query(where, "create table t (a text); insert into t values ('caf\u00e9')")
+    assert digest_database(server, form=None)["public.t"].digest.startswith("hashsum:")
+    assert digest_database(latin, form=None)["public.t"].digest == digest_database(server)["public.t"].digest
+    monkeypatch.setattr(rowsums, "PROBE_ANSWER", 7)  # as if this machine had the other byte order
+    assert digest_database(server, form=None)["public.t"].digest.startswith("md5sum:")
+    with pytest.raises(RecoveryError, match="another byte order") as refusal:
+        digest_database(server, form="hashsum")
+    assert refusal.value.failure_class == "preflight"
+
+
+@pytest.mark.parametrize("tables", [{"t": {"digest": "blake3:00"}}, {"t": {"digest": "md5sum:0"}, "u": {"digest": "hashsum:0"}}])
+def test_digests_of_an_unknown_form_are_refused_by_name(tables):
+    with pytest.raises(RecoveryError, match="does not know") as refusal:
+        rowsums.form_of(tables)
+    assert refusal.value.failure_class == "preflight"
+
+
+@both_forms
+def test_digests_taken_while_indexes_are_made_are_those_taken_after(make_database, form):
+    server = make_database("digest")
+    query(server, "create table t (i int, t text); create table u (i int)")
+    query(server, "insert into t select i, 'x' || i from generate_series(1, 20000) i")
+    work = digest_module.Digesting(server, 2, form)
+    work.start()
+    query(server, "alter table t add primary key (i)")
+    query(server, "create index on t (t)")
+    assert work.result() == digest_database(server, form=form)
+
+
+def test_digests_that_are_not_wanted_any_more_end_at_once_and_hold_nothing(make_database):
+    server = make_database("digest")
+    query(server, "create table t (i int); insert into t select generate_series(1, 2000000)")  # seconds of work
+    work = digest_module.Digesting(server, 1)
+    work.start()
+    work.stop()
+    with pytest.raises(RecoveryError, match="stopped"):
+        work.result()
+    sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'letta_ops digest'"
+    assert query(server, sessions) == [(0,)]
+
+
+def test_what_keeps_a_digest_in_the_background_from_its_rows_is_told_when_it_is_asked_for(pg, make_database):
+    server = make_database("digest")
+    pg.ensure_role("digest_reader", "reader")
+    query(server, "create table secret (i int)")
+    work = digest_module.Digesting(pg.server("digest_reader", "reader", server.dbname))
+    work.start()
+    with pytest.raises(RecoveryError, match="permission denied for table secret"):
+        work.result()

@@ -139,7 +139,7 @@ def test_both_forms_have_the_same_digests_and_restore_by_the_same_command(world)
     binary, text = world.backup(), world.backup(vectors="text")
     assert binary["tables"] == text["tables"]
     assert binary["agents"] == text["agents"]
-    assert (text["format"], "segments" in text["database"]) == (1, False)
+    assert (text["format"], "segments" in text["database"]) == (2, False)
     saved = content(world.fingerprint())
     for manifest in (binary, text):
         world.sql("DELETE FROM letta.archival_passages")

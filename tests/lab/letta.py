@@ -201,6 +201,11 @@ class LettaServer:
             os.killpg(self._process.pid, signal)
         self._process.wait(30)
 
+    @property
+    def pid(self):
+        """The id of the server's first process."""
+        return self._process.pid
+
     def running(self):
         return self._process is not None and self._process.poll() is None
 

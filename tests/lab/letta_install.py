@@ -51,8 +51,8 @@ def install_for(target, python, platform):
     """
     target = Path(target)
     packages = target / "venv" / "lib" / ("python%s" % python) / "site-packages"
-    _run([_find_uv(), "pip", "install", "--quiet", "--target", str(packages), "--python-version", python, "--python-platform", platform,
-          "--python", sys.executable, "-r", str(REQUIREMENTS)])
+    run([find_uv(), "pip", "install", "--quiet", "--target", str(packages), "--python-version", python, "--python-platform", platform,
+         "--python", sys.executable, "-r", str(REQUIREMENTS)])
     # They name this machine's Python.
     shutil.rmtree(packages / "bin")
     (target / "venv" / "bin").mkdir()
@@ -78,9 +78,9 @@ def old_migrations(release, folder):
 
 
 def _download(version, folder, expected):
-    uv = _find_uv()
-    _run([uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--with", "pip", "python", "-m", "pip", "download",
-          "--quiet", "--no-deps", "--no-binary", "letta", "--dest", str(folder), "letta==%s" % version])
+    uv = find_uv()
+    run([uv, "run", "--quiet", "--no-project", "--python", sys.executable, "--with", "pip", "python", "-m", "pip", "download",
+         "--quiet", "--no-deps", "--no-binary", "letta", "--dest", str(folder), "letta==%s" % version])
     sdist = Path(folder) / ("letta-%s.tar.gz" % version)
     found = hashlib.sha256(sdist.read_bytes()).hexdigest()
     if found != expected:
@@ -91,10 +91,10 @@ def _download(version, folder, expected):
 def _install(home):
     beside = Path(tempfile.mkdtemp(prefix=".letta-", dir=home.parent))
     try:
-        uv = _find_uv()
+        uv = find_uv()
         python = beside / "venv" / "bin" / "python"
-        _run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(beside / "venv")])
-        _run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
+        run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(beside / "venv")])
+        run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
         (beside / "sdist").mkdir()
         _migrations_from(_download(VERSION, beside / "sdist", SDIST_SHA256), beside)
         shutil.rmtree(beside / "sdist")
@@ -117,7 +117,11 @@ def _migrations_from(sdist, target):
             path.write_bytes(archive.extractfile(member).read())
 
 
-def _find_uv():
+def find_uv():
+    """Return the path of ``uv``, the one beside this Python first.
+
+    :raises RuntimeError: when there is none.
+    """
     beside_python = Path(sys.executable).with_name("uv")
     found = str(beside_python) if beside_python.exists() else shutil.which("uv")
     if not found:
@@ -125,7 +129,11 @@ def _find_uv():
     return found
 
 
-def _run(argv):
+def run(argv):
+    """Run an installer.
+
+    :raises RuntimeError: when it fails, with the end of what it said.
+    """
     # As pip does: trust whom the machine trusts, or a company's own authority is a stranger.
     env = dict({"UV_SYSTEM_CERTS": "1"}, **os.environ)
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=900, env=env)

@@ -16,6 +16,7 @@ from ..postgres import catalog, dump, segments
 from ..postgres.archive import open_archive
 from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
+from ..postgres.rowsums import MD5, form_of
 from . import agents, archive_facts, figures, memory, queries, redisdump, screening, versions, volumes
 from . import manifest as manifests
 
@@ -67,6 +68,7 @@ class Content:
         schema, columns = self.plan["schema"], self._columns()
         groups = agents.group_columns(columns, schema)
         digests, seconds = self._dump_and_digest(groups)
+        tables = {name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())}
         with self.conn.cursor() as cursor:
             revisions = versions.revisions(cursor, schema)
         if len(revisions) != 1:
@@ -74,7 +76,7 @@ class Content:
         self._warn_of_foreign_objects()
         return dict(
             head,
-            format=manifests.FORMAT_SEGMENTS if self.segments else manifests.FORMAT,
+            format=manifests.FORMAT_SEGMENTS if self.segments or form_of(tables) != MD5 else manifests.FORMAT,
             made_by=MADE_BY,
             valid_until=manifests.stamp(self.options.valid_until) if self.options.valid_until else None,
             letta=dict(
@@ -84,7 +86,7 @@ class Content:
             ),
             postgresql=self._postgresql(),
             database=self._database(),
-            tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
+            tables=tables,
             sequences=self._sequences(),
             agents=agents.agent_digests(digests, groups, self._agent_names(columns), self._archive_links(columns)),
             archives=agents.passage_digests(digests, schema),
@@ -99,7 +101,7 @@ class Content:
     def _dump_and_digest(self, groups):
         # The dump runs in this thread, so that a signal ends it at once; the digest is the server's work and runs beside it.
         server, began = self.options.server, time.monotonic()
-        digest = _Beside(lambda: digest_database(server, snapshot=self.snapshot, jobs=1, groups=groups))
+        digest = _Beside(lambda: digest_database(server, snapshot=self.snapshot, jobs=1, groups=groups, form=None))
         tables = self._in_binary()
         taking = segments.Taking(server, self.snapshot, self.folder, self.plan["vectors"], agents.key_columns(self.plan["schema"]))
         binary = _Beside(lambda: taking.run(tables, self.plan["jobs"])) if tables else None

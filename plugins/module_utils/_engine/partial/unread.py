@@ -8,10 +8,10 @@ Deleting an agent leaves its archives where they are, and passages with their ve
 from __future__ import annotations
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
-from ..postgres.digest import Sums, record_text
+from ..postgres import rowsums
+from ..postgres.rowsums import Sums
 
 TABLE, COLUMN = "archival_passages", "archive_id"
-NONE = [0, "md5sum:" + "0" * 32]
 
 
 def as_saved(bench, saved, archives):
@@ -22,17 +22,20 @@ def as_saved(bench, saved, archives):
     """
     if TABLE not in bench.tables:
         return None
-    wanted = {archive: saved.get(archive, NONE) for archive in archives}
-    return wanted if digests(bench, archives) == wanted else None
+    form = _form(saved)
+    wanted = {archive: saved.get(archive, [0, rowsums.format_digest(0, 0, form)]) for archive in archives}
+    return wanted if digests(bench, archives, form) == wanted else None
 
 
-def digests(bench, archives):
-    """Return {archive: [rows, digest]} of the passages that live has, as a manifest's digests are made."""
-    sums = {archive: Sums() for archive in archives}
-    query = (
-        "select k, count(*), sum(('x' || left(h, 16))::bit(64)::int8), sum(('x' || right(h, 16))::bit(64)::int8)"
-        " from (select t.%s as k, md5(%s) as h from %s t where t.%s = any(%%s) offset 0) s group by 1"
-    ) % (COLUMN, record_text(bench.tables[TABLE].sends, "t"), bench.live(TABLE), COLUMN)
+def _form(known):
+    """Return the form of digests of ``{archive: [rows, digest]}``."""
+    return rowsums.form_of({archive: {"digest": digest} for archive, (_rows, digest) in known.items()})
+
+
+def digests(bench, archives, form):
+    """Return {archive: [rows, digest]} of the passages that live has, as a manifest's digests of that form are made."""
+    sums = {archive: Sums(form) for archive in archives}
+    query = rowsums.sums(form, bench.tables[TABLE].sends, bench.live(TABLE), COLUMN, "where t.%s = any(%%s)" % COLUMN)
     for archive, rows, first, second in bench.rows(query, (list(archives),)):
         sums[archive].add("", rows, int(first), int(second))
     results = {archive: found.result(False) for archive, found in sums.items()}
@@ -44,7 +47,8 @@ def still_as_saved(bench, unread):
 
     :param unread: of the slice. :raises RecoveryError: ``preflight``.
     """
-    changed = sorted(archive for archive, found in digests(bench, list(unread)).items() if found != list(unread[archive])) if unread else []
+    found = digests(bench, list(unread), _form(unread)) if unread else {}
+    changed = sorted(archive for archive, now in found.items() if now != list(unread[archive]))
     if changed:
         raise RecoveryError(
             "preflight", "passages were written or removed since the plan was shown, in %s" % ", ".join(changed[:5]), now=LIVE_UNTOUCHED,

@@ -16,8 +16,8 @@ from ..letta import closure
 from ..letta.closure import Rule
 from ..postgres.catalog import quote_ident, quote_table
 from ..postgres.connection import connect, psycopg2
-from ..postgres.digest import record_text
 from ..postgres.relations import insert_order, read_relations
+from ..postgres.rowsums import record_text
 from ..postgres.sidedb import first_line
 from .slices import ROLE
 

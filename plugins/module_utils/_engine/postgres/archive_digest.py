@@ -17,8 +17,8 @@ from ..progress import Progress
 from . import ddl
 from .archive import data_columns, selected
 from .copytext import CODECS, NULL, CopyError, CopyScanner, split_rows, unescape
-from .digest import Sums
 from .record import converter, md5, texts
+from .rowsums import Sums
 
 _FORKED_TABLES = []  # what a worker digests with: inherited by fork, set just before it
 

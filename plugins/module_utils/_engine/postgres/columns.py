@@ -16,7 +16,8 @@ from ..errors import RecoveryError
 from ..progress import Progress
 from .catalog import quote_ident, quote_table, read_tables
 from .connection import connect, psycopg2
-from .digest import COLUMNS, format_digest
+from .digest import COLUMNS
+from .rowsums import format_digest
 
 _IDENTITIES = """
     select i.indrelid::int8, array_agg(a.attname::text order by k.place)

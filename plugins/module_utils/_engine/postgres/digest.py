@@ -3,10 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Content digests of tables, computed by the server in one pass per table.
 
-A digest does not depend on the order of rows or of columns: per row the md5 of the record text of the columns sorted by
-name, its two halves as 64-bit integers, each summed modulo 2^64. Sums add up, so a table may be digested in pieces.
-md5 is there to notice damage and loss, not to withstand a forger: it is no signature. (sha256 proves no more here and is
-several times slower in some builds of PostgreSQL.)
+A digest does not depend on the order of rows or of columns: each row, its columns sorted by name, becomes two 64-bit
+integers (see :mod:`rowsums`), each summed modulo 2^64. Sums add up, so a table may be digested in pieces. It is there to
+notice damage and loss, not to withstand a forger: it is no signature.
 
 Generated columns are left out: an archive does not carry them, and they follow from the others.
 """
@@ -14,15 +13,15 @@ Generated columns are left out: an archive does not carry them, and they follow 
 from __future__ import annotations
 
 import threading
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
 
 from ..errors import RecoveryError
 from ..progress import Progress
-from .catalog import quote_ident, quote_table, read_tables
+from . import rowsums
+from .catalog import quote_table, read_tables
 from .connection import connect, psycopg2
+from .rowsums import MD5, Sums
 
-MODULO = 1 << 64
 VECTOR_TYPES = ("vector", "halfvec", "sparsevec")
 # Below this a piece of a table costs more in overhead than it gains.
 SMALLEST_PIECE = 16 << 20
@@ -43,78 +42,18 @@ COLUMNS = """
     where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
     order by a.attrelid, a.attname collate "C"
 """
-_DIGEST = """
-    select {key}, count(*), sum(('x' || left(h, 16))::bit(64)::int8), sum(('x' || right(h, 16))::bit(64)::int8)
-    from (select {group} as k, md5({record}) as h from only {table} t {where} offset 0) s {by}
-"""
 
 
-@dataclass(frozen=True)
-class TableDigest:
-    """What a table holds.
-
-    :param rows: number of rows.
-    :param digest: ``md5sum:<16 hex><16 hex>``; all zeros for an empty table.
-    :param groups: ``{value of the grouping column: (rows, digest)}``; NULL counts as the empty text.
-    """
-
-    rows: int
-    digest: str
-    groups: dict = field(default_factory=dict)
-
-
-class Sums:
-    """Adds up rows and halves, per group, from pieces in any order."""
-
-    def __init__(self):
-        self.groups = {}
-
-    def add(self, key, rows, first, second):
-        """Add ``rows`` rows of a group whose halves sum to ``first`` and ``second`` (any integers)."""
-        entry = self.groups.setdefault(key, [0, 0, 0])
-        entry[0] += rows
-        entry[1] += first
-        entry[2] += second
-
-    def merge(self, other):
-        """Add the sums of another piece."""
-        for key, entry in other.groups.items():
-            self.add(key, *entry)
-
-    def result(self, grouped):
-        """Return the :class:`TableDigest` of all that was added."""
-        totals = [sum(entry[i] for entry in self.groups.values()) for i in range(3)]
-        groups = {key: (rows, format_digest(a, b)) for key, (rows, a, b) in self.groups.items()} if grouped else {}
-        return TableDigest(totals[0], format_digest(totals[1], totals[2]), groups)
-
-
-def format_digest(first, second):
-    """Return the text form of two sums of halves."""
-    return "md5sum:%016x%016x" % (first % MODULO, second % MODULO)
-
-
-def record_text(columns, alias):
-    """Return the SQL expression of a row's text, as digests take it.
-
-    :param columns: [(name, (schema, send function) of pgvector's types or None)], sorted as :data:`COLUMNS` sorts them.
-    :param alias: of the table.
-    """
-    values = []
-    for column, send in columns:
-        value = "%s.%s" % (alias, quote_ident(column))
-        values.append("md5(%s(%s))" % (quote_table(*send), value) if send else value)
-    return "row(%s)::text" % ", ".join(values)
-
-
-def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None):
+def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None, form=MD5):
     """Digest every user table of the server's default database, all in one snapshot.
 
     :param snapshot: name of an exported snapshot; None: one of our own is taken.
     :param jobs: connections to use.
     :param groups: ``{"schema.table": "column"}``: digest these also per value of that column, in the same pass.
     :param progress: a Progress; counts bytes of tables.
+    :param form: of :data:`rowsums.FORMS`; None: the quickest that this server computes as every other would.
     :returns: ``{"schema.table": TableDigest}`` of the ordinary tables. A partitioned table is digested through its partitions.
-    :raises RecoveryError: ``preflight`` when the role may not read a table.
+    :raises RecoveryError: ``preflight`` when the role may not read a table, or the server computes another ``form`` than others do.
     """
     progress = progress or Progress(None)
     with closing(begin(server, snapshot)) as leader:
@@ -122,7 +61,7 @@ def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None):
             if snapshot is None:
                 cursor.execute("select pg_catalog.pg_export_snapshot()")
                 snapshot = cursor.fetchone()[0]
-            work = _Work(cursor, leader.server_version, jobs, groups or {}, progress)
+            work = _Work(cursor, leader.server_version, jobs, groups or {}, progress, form)
         workers = [_Worker(server, snapshot, work) for unused in range(1, min(jobs, len(work.pieces)))]
         try:
             for worker in workers:
@@ -130,19 +69,59 @@ def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None):
             work.run(leader)
         finally:
             for worker in workers:
-                if work.error is not None:
-                    worker.cancel()
-                worker.join()
-    if work.error is not None:
-        raise _digest_error(server, work.error)
-    return {name: sums.result(name in work.groups) for name, sums in sorted(work.sums.items())}
+                worker.end() if work.error is not None else worker.join()
+    return work.result(server)
+
+
+class Digesting:
+    """Digests of a database whose rows are all there and change no more, while its indexes and constraints are still being made.
+
+    No snapshot is held, and no lock for longer than a statement: an ``ALTER TABLE`` that waits for one waits a moment.
+
+    :param server: whose default database it is. :param jobs: connections at the end; until :meth:`result` is asked for, one works.
+    :param form: as for :func:`digest_database`.
+    """
+
+    def __init__(self, server, jobs=1, form=MD5):
+        self._server, self._jobs, self._form = server, jobs, form
+        self._work, self._workers = None, []
+
+    def start(self):
+        """Begin, in the background."""
+        with closing(begin(self._server, held=False)) as conn, conn.cursor() as cursor:
+            self._work = work = _Work(cursor, conn.server_version, self._jobs, {}, Progress(None), self._form)
+        self._add(work)
+        return work
+
+    def result(self, progress=None):
+        """Wait for the end, with all connections at work; returns what :func:`digest_database` does, and raises what it raises."""
+        work = self._work or self.start()
+        work.show(progress or Progress(None))
+        while len(self._workers) < min(self._jobs, len(work.pieces)):
+            self._add(work)
+        for worker in self._workers:
+            worker.join()
+        return work.result(self._server)
+
+    def stop(self):
+        """End what still runs; whoever wants to drop the database can."""
+        if self._work is not None:
+            self._work.error = self._work.error or RecoveryError("load_failed", "the digest was stopped")
+        for worker in self._workers:
+            worker.end()
+
+    def _add(self, work):
+        self._workers.append(_Worker(self._server, None, work, held=False))
+        self._workers[-1].start()
 
 
 class _Work:
     """The pieces to digest, largest first, and the sums they add to."""
 
-    def __init__(self, cursor, version, jobs, groups, progress):
-        self.groups, self.progress = groups, progress
+    def __init__(self, cursor, version, jobs, groups, progress, form):
+        self.groups = groups
+        self.form = form or rowsums.best_form(cursor)
+        rowsums.require(cursor, self.form)
         self.error = None
         self._lock = threading.Lock()
         cursor.execute("show server_encoding")
@@ -153,7 +132,7 @@ class _Work:
         for relid, name, send in cursor.fetchall():
             columns.setdefault(relid, []).append((name, send))
         ordinary = [row for row in read_tables(cursor) if row[2] == "r"]
-        self.sums = {"%s.%s" % row[:2]: Sums() for row in ordinary}
+        self.sums = {"%s.%s" % row[:2]: Sums(self.form) for row in ordinary}
         unknown = set(groups) - set(self.sums)
         if unknown:
             raise RecoveryError("usage", "no such table to digest by group: %s" % ", ".join(sorted(unknown)))
@@ -164,9 +143,19 @@ class _Work:
         for row in ordinary:
             self.pieces += self._split(row, columns.get(row[3], []), piece)
         self.pieces.sort(key=lambda part: part[0], reverse=True)
-        self._next = 0
-        self._done = 0
-        progress.start("digest", total, "bytes")
+        self._total, self._next, self._done = total, 0, 0
+        self.show(progress)
+
+    def show(self, progress):
+        """Tell a Progress from here on how far it is."""
+        self.progress = progress
+        progress.start("digest", self._total, "bytes")
+
+    def result(self, server):
+        """Return the digests. :raises RecoveryError: when a worker failed."""
+        if self.error is not None:
+            raise _digest_error(server, self.error)
+        return {name: sums.result(name in self.groups) for name, sums in sorted(self.sums.items())}
 
     def _split(self, row, columns, piece):
         schema, name, dummy_kind, dummy_oid, size, pages = row
@@ -182,16 +171,8 @@ class _Work:
         return result
 
     def _sql(self, schema, name, columns, where):
-        record = record_text(columns, "t")
         group = self.groups.get("%s.%s" % (schema, name))
-        return _DIGEST.format(
-            key="coalesce(k, '')" if group else "''",
-            group="t.%s::text" % quote_ident(group) if group else "null::text",
-            record="convert_to(%s, 'UTF8')" % record if self._as_utf8 else record,
-            table=quote_table(schema, name),
-            where=where,
-            by="group by 1" if group else "",
-        )
+        return rowsums.sums(self.form, columns, "only " + quote_table(schema, name), group, where, self._as_utf8)
 
     def run(self, conn):
         """Digest pieces until there is none left or somebody failed."""
@@ -220,32 +201,35 @@ class _Work:
 
 
 class _Worker(threading.Thread):
-    """A connection of its own in the leader's snapshot."""
+    """A connection of its own, in the leader's snapshot where there is one."""
 
-    def __init__(self, server, snapshot, work):
+    def __init__(self, server, snapshot, work, held=True):
         super().__init__(daemon=True)
-        self._server, self._snapshot, self._work = server, snapshot, work
+        self._server, self._snapshot, self._work, self._held = server, snapshot, work, held
         self._conn = None
 
     def run(self):
         try:
-            with closing(begin(self._server, self._snapshot)) as self._conn:
+            with closing(begin(self._server, self._snapshot, self._held)) as self._conn:
                 self._work.run(self._conn)
         except Exception as exc:  # noqa: BLE001  a thread has nobody above it: the leader raises it
             self._work.error = self._work.error or exc
 
-    def cancel(self):
-        """Stop the statement that runs, if any."""
-        conn = self._conn
-        if conn is not None and not conn.closed:
-            try:
-                conn.cancel()
-            except psycopg2.Error:
-                return  # it ended in the meantime
+    def end(self):
+        """Stop the statement that runs, if any, and wait for the end; the work's ``error`` keeps it from another."""
+        while self.is_alive():
+            conn = self._conn
+            if conn is not None and not conn.closed:
+                with suppress(psycopg2.Error):  # it ended in the meantime
+                    conn.cancel()
+            self.join(0.05)  # what was about to be sent is cancelled the next time
 
 
-def begin(server, snapshot):
-    """Open a connection in a snapshot (None: one of its own), read only; what names mean depends on no search path."""
+def begin(server, snapshot=None, held=True):
+    """Open a connection in a snapshot (None: one of its own), read only; what names mean depends on no search path.
+
+    :param held: False: each statement is a transaction of its own.
+    """
     conn = connect(server, application_name="letta_ops digest", canonical=True)
     try:
         with conn.cursor() as cursor:
@@ -253,7 +237,7 @@ def begin(server, snapshot):
             cursor.execute("select pg_catalog.set_config('search_path', '', false)")
             cursor.execute("set row_security = off")
             cursor.execute("set statement_timeout = 0")
-            cursor.execute("begin isolation level repeatable read read only")
+            cursor.execute("begin isolation level repeatable read read only" if held else "set default_transaction_read_only = on")
             if snapshot is not None:
                 cursor.execute("set transaction snapshot %s", (snapshot,))
     except BaseException:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import threading
 from contextlib import closing, contextmanager
 from functools import partial
 
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
 from . import copying, pieces, schedule
+from .catalog import quote_table, read_tables
 from .connection import connect, psycopg2
 from .process import ToolFailed, run_tool, running_tool
 from .sidedb import first_line
@@ -62,7 +64,9 @@ def conninfo(database):
     return "dbname='%s'" % database.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None):  # noqa: PLR0913, PLR0917
+def load_archive(  # noqa: PLR0913, PLR0917
+    server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None, rows_in=None
+):
     """Load an archive into a prepared database.
 
     One of directory format in three steps: definitions, rows (large tables by several connections each, beside the pieces of tables in
@@ -73,6 +77,7 @@ def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes
     :param jobs: parallel workers (a tar archive takes one).
     :param expected_bytes: size the database is expected to reach, for progress.
     :param saved: :class:`pieces.Saved`, or None.
+    :param rows_in: function that is called when the rows are there and indexes and constraints are not; only where these are steps.
     :raises RecoveryError: ``load_failed`` with pg_restore's or the server's own first error; ``backup_corrupt`` for a damaged piece.
     """
     progress = progress or Progress(None)
@@ -86,6 +91,8 @@ def load_archive(server, database, archive, tools, owner, jobs=1, expected_bytes
         binary = pieces.tasks(target, owner, saved, session_settings(jobs)) if saved else []
         work.run(entries_to_load(archive), "pre-data")
         schedule.run(work.data_tasks() + binary, jobs)
+        if rows_in:
+            rows_in()
         work.run(entries_to_load(archive), "post-data")
 
 
@@ -160,13 +167,26 @@ def first_error(stderr):
     return " / ".join(errors[:2]) or "no message"
 
 
-def analyze(server, database):
-    """Gather planner statistics of a whole database."""
-    try:
-        with closing(connect(server.database(database))) as conn, conn.cursor() as cursor:
-            cursor.execute("ANALYZE")
-    except psycopg2.Error as exc:
-        raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (database, first_line(exc))) from None
+def analyze(server, database, jobs=1):
+    """Gather planner statistics of a whole database, over several connections. :raises RecoveryError: ``load_failed``."""
+    target = server.database(database)
+    with closing(connect(target)) as conn, conn.cursor() as cursor:
+        waiting = iter(sorted(read_tables(cursor), key=lambda row: row[4], reverse=True))
+    lock = threading.Lock()
+
+    def run(stopped):
+        try:
+            with closing(connect(target, "letta_ops load")) as conn, conn.cursor() as cursor:
+                while not stopped.is_set():
+                    with lock:
+                        row = next(waiting, None)
+                    if row is None:
+                        return
+                    cursor.execute("ANALYZE " + quote_table(*row[:2]))
+        except psycopg2.Error as exc:
+            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (database, first_line(exc))) from None
+
+    schedule.run([schedule.Task(1, run) for _number in range(jobs)], jobs)
 
 
 def _follow(target, progress):

@@ -20,19 +20,25 @@ def of_server(rest, agents, text="what do you remember?", repeats=REPEATS):
     """Ask a running Letta.
 
     :param rest: :class:`~..runtime.rest.Rest` of it. :param agents: ids of agents, of which the first is asked; the first that can be
-        sent a message is sent one (who waits for an approval cannot). None leaves out what needs one.
+        sent a message is sent one (who waits for an approval cannot), of these or else of those the server lists. None leaves out what
+        needs one.
     :param text: to search for and to say.
     :returns: ``{name: summary}``: ``api_list_agents``, ``api_page_of_messages``, ``api_vector_search``, ``api_send_message``.
     :raises RecoveryError: ``verify_failed`` when one of them is not answered.
     """
-    calls = {"api_list_agents": lambda: rest.json("GET", "/v1/agents/?limit=50")}
+
+    def listed():
+        return rest.json("GET", "/v1/agents/?limit=50")
+
+    calls = {"api_list_agents": listed}
     if agents:
         path = "/v1/agents/%s" % quote(agents[0])
         calls["api_page_of_messages"] = lambda: rest.json("GET", path + "/messages?limit=50")
         calls["api_vector_search"] = lambda: rest.json("GET", path + "/archival-memory/search?query=" + quote(text))
     try:
         found = {name: summary(timed(call, repeats)) for name, call in calls.items()}
-        listener = next((agent for agent in agents if _hears(rest, agent, text)), None)
+        others = [agent["id"] for agent in listed() if agent["id"] not in agents] if agents else []
+        listener = next((agent for agent in [*agents, *others] if _hears(rest, agent, text)), None)
         if listener:
             found["api_send_message"] = summary(timed(lambda: _say(rest, listener, text), repeats))
         return found

@@ -70,7 +70,7 @@ def migrate(server, options, journal, progress=None):
         if bad:
             raise _unexplained(options.database, rows, bad)
         findings += accounted + _seal_left_plain(side, options, rows, after)
-        load.analyze(server, options.database)
+        load.analyze(server, options.database, options.jobs)
         seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
         facts.update(tables=rows, findings=[item.as_dict() for item in findings], seconds=seconds, content=content_of(side, options.jobs))
     return {

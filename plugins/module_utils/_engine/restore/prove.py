@@ -10,6 +10,7 @@ from ..findings import FAIL, PASS, WARN, Finding
 from ..postgres import catalog
 from ..postgres.connection import connect, sql
 from ..postgres.digest import digest_database
+from ..postgres.rowsums import form_of
 from ..postgres.sidedb import split_names
 from ..progress import Progress
 
@@ -25,12 +26,15 @@ _OBJECTS = {
 }
 
 
-def content_of(server, jobs=2):
+def content_of(server, jobs=2, like=None):
     """Return the content of a database as it is now, in the words of a manifest: ``{"tables": {…}, "sequences": {…}}``.
 
     A later run compares with it, to tell that nothing changed since.
+
+    :param like: ``tables`` of what it will be compared with, whose form the digests take; None: any.
     """
-    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in digest_database(server, jobs=jobs).items()}
+    found = digest_database(server, jobs=jobs, form=form_of(like) if like else None)
+    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in found.items()}
     return {"tables": tables, "sequences": catalog.sequences(server)}
 
 
@@ -61,15 +65,17 @@ def compare_tables(expected, found):
     return rows
 
 
-def prove_database(server, manifest, archive=None, jobs=2, progress=None):
+def prove_database(server, manifest, archive=None, jobs=2, progress=None, found=None):
     """Compare a database with a manifest: rows, content, sequences, settings, and the number of indexes and constraints.
 
     :param server: :class:`Server` whose default database is the one to prove.
     :param archive: the opened archive, for the count of objects; None leaves that out.
+    :param found: digests of its tables, {name: TableDigest}, where they were taken already.
     :returns: (report rows of tables, [Finding])
     """
     progress = progress or Progress(None)
-    found = digest_database(server, jobs=jobs, progress=progress)
+    if found is None:
+        found = digest_database(server, jobs=jobs, progress=progress, form=form_of(manifest["tables"]))
     tables = compare_tables(manifest["tables"], found)
     findings = [_tables_finding(tables)]
     with closing(connect(server)) as conn, conn.cursor() as cursor:

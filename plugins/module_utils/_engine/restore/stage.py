@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..findings import FAIL
 from ..postgres import load as loading
-from ..postgres import packing, segments, sidedb
+from ..postgres import packing, rowsums, segments, sidedb
 from ..postgres.archive import open_archive
 from ..postgres.connection import connect
+from ..postgres.digest import Digesting
 from ..postgres.pieces import Saved
 from ..postgres.tools import find_tools
 from ..progress import Progress
@@ -63,6 +64,8 @@ def stage_set(server, manifest, options, journal, progress=None):
     tools = tools_for(manifest, options.bin_dir)
     archive = open_archive(archive_path(options.set_dir, manifest), tools)
     oid = None
+    side = server.database(options.database)
+    digesting = Digesting(side, options.jobs, rowsums.form_of(manifest["tables"]))
     try:
         with journal.step("stage.create", database=options.database) as facts, _timed(seconds, "create"):
             oid, warnings = sidedb.create_side_database(server, options.database, options.owner, manifest["database"])
@@ -71,12 +74,18 @@ def stage_set(server, manifest, options, journal, progress=None):
         with journal.step("stage.load"), _timed(seconds, "load"):
             size = manifest["database"].get("size_bytes") or 0
             saved = Saved.of(manifest, options.set_dir)
-            _check_vectors(server.database(options.database), manifest, saved)
-            loading.load_archive(server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved)
-    except RecoveryError as exc:
-        raise _dropped(server, options.database, oid, exc) from None
+            _check_server(side, manifest, saved)
+            # Nothing changes a row once it is there, so its digest is taken while indexes are built: that leaves half a core to spare.
+            loading.load_archive(
+                server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved, digesting.start
+            )
+    except BaseException as exc:
+        digesting.stop()
+        if isinstance(exc, RecoveryError):
+            raise _dropped(server, options.database, oid, exc) from None
+        raise
     with journal.step("stage.prove") as facts:
-        tables, findings = _analyze_and_prove(server, manifest, archive, options, seconds, progress)
+        tables, findings = _analyze_and_prove(server, manifest, archive, options, seconds, progress, digesting)
         bad = [item for item in findings if item.status == FAIL]
         if bad:
             raise _not_equal(options.database, manifest, tables, bad)
@@ -91,18 +100,21 @@ def stage_set(server, manifest, options, journal, progress=None):
     }
 
 
-def _check_vectors(side, manifest, saved):
-    if saved:
-        with closing(connect(side)) as conn, conn.cursor() as cursor:
+def _check_server(side, manifest, saved):
+    """Refuse before the load what would only show after it."""
+    with closing(connect(side)) as conn, conn.cursor() as cursor:
+        rowsums.require(cursor, rowsums.form_of(manifest["tables"]))
+        if saved:
             obstacles.check_vectors(manifest, segments.probe(cursor))
 
 
-def _analyze_and_prove(server, manifest, archive, options, seconds, progress):
-    """Analyse beside the proof: both only read, and together they keep the cores busy."""
+def _analyze_and_prove(server, manifest, archive, options, seconds, progress, digesting):
+    """Analyse beside what is left of the proof: both only read, and together they keep the cores busy."""
     start = time.monotonic()
+    side = server.database(options.database)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        analysis = pool.submit(loading.analyze, server, options.database)
-        result = prove.prove_database(server.database(options.database), manifest, archive, options.jobs, progress)
+        analysis = pool.submit(loading.analyze, server, options.database, options.jobs)
+        result = prove.prove_database(side, manifest, archive, options.jobs, progress, digesting.result(progress))
         analysis.result()
     seconds["prove"] = round(time.monotonic() - start, 3)
     return result

@@ -39,8 +39,10 @@ def reconcile_side(server, options, apply, journal, saved=None, jobs=2, progress
         raise exc.with_now("%s, nothing was closed" % LIVE_UNTOUCHED) from None
     plan, checks = result["plan"], []
     if result["applied"]:
-        content = content_of(server, jobs)
-        rows = _explain(last_proof(journal.data["steps"]), saved or {}, content, plan.counts(), server.dbname)
+        proof = last_proof(journal.data["steps"])
+        before = (proof.get("content") or {}).get("tables") or saved or {}
+        content = content_of(server, jobs, before)
+        rows = _explain(proof, before, content, plan.counts(), server.dbname)
         changes = done.get("reconciled", []) + [change.as_dict() for change in plan.changes]
         files = done.get("undo_files", []) + [undo_file]
         journal.done(RECONCILE_STEP, tables=rows, content=content, reconciled=changes, undo_files=files)
@@ -57,9 +59,8 @@ def reconcile_side(server, options, apply, journal, saved=None, jobs=2, progress
     return dict(result, findings=findings, seconds=seconds)
 
 
-def _explain(proof, saved, content, counts, database):
+def _explain(proof, before, content, counts, database):
     """Return the report's rows with the tables explained that the plan changed; everything else must be what it was."""
-    before = (proof.get("content") or {}).get("tables") or saved
     rows, bad = [dict(row) for row in proof.get("tables", [])], []
     for name, now in content["tables"].items():
         was, expected = before.get(name), counts.get(bare_name(name))
