@@ -72,6 +72,14 @@ test: venv-test ## Everything: lint, sanity, package, then all tests
 unit: venv-test ## The quick tests only
 	@$(PY) -m pytest -m 'not slow' tests/unit tests/meta $(ARGS)
 
+.PHONY: faults
+faults: venv-test ## Every fault that has a test, and docs/faults.md written anew
+	@$(PY) tools/faults.py run -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: mutations
+mutations: venv-test ## Guards taken away one by one, each missed by its test (ARGS='-n' for new ones, or names)
+	@$(PY) tools/mutations.py $(ARGS)
+
 .PHONY: lint
 lint: venv-test ## Style, types, Ansible rules, documentation
 	@$(PY) tools/lint.py $(ARGS)

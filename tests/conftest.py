@@ -23,7 +23,8 @@ LONGEST = (
     "integration/test_restore_full.py", "faults/test_kill_loop.py", "integration/test_lab_letta.py", "faults/test_failure_classes.py",
     "integration/test_rollback.py", "integration/test_adopted_restore.py", "integration/test_real_letta.py",
     "integration/test_redis_full.py", "faults/test_hostile_input.py", "integration/test_redis_align.py",
-    "integration/test_interrupted_real.py", "integration/test_partial_real.py", "faults/test_concurrency.py",
+    "integration/test_interrupted_real.py", "integration/test_partial_real.py", "faults/test_disk_full.py",
+    "faults/test_concurrency.py", "faults/test_circumstances.py",
     "faults/test_flipped_bytes.py", "integration/test_rekey.py", "faults/test_secrets.py", "integration/test_in_place.py",
     "integration/test_redis_restore.py", "integration/test_volumes_restore.py", "integration/test_bench.py",
 )

@@ -282,6 +282,7 @@ def _report(params, journal, ending, failure=None):
 def fail(module, journal):
     params = module.params
     failure = failure_of_result(params["failure"] or {})
+    journal.may_stay_unwritten = True
     note(module, journal)
     server = server_from_params(params, params["login_db"] or "postgres")
 

@@ -101,6 +101,7 @@ def dead_process():
         return processes.identity(process.pid)
 
 
+@pytest.mark.fault(22, "restores")
 @pytest.mark.slow
 def test_of_many_that_begin_at_once_one_wins_and_the_others_learn_who(world):
     before = world.fingerprint()
@@ -117,6 +118,7 @@ def test_of_many_that_begin_at_once_one_wins_and_the_others_learn_who(world):
     assert world.fingerprint() == before
 
 
+@pytest.mark.fault(22, "dead")
 @pytest.mark.slow
 def test_of_many_that_find_a_dead_holder_one_wins(world):
     hold(world, dead_process())
@@ -126,6 +128,7 @@ def test_of_many_that_find_a_dead_holder_one_wins(world):
     assert len(leftovers) == 1, leftovers
 
 
+@pytest.mark.fault(22, "dead")
 def test_the_lock_of_a_dead_process_is_taken_over_and_its_run_put_right(world):
     begun = runs.begin(world.admin, world.run_options(controller=dead_process()))
     again = runs.begin(world.admin, world.run_options())
@@ -136,6 +139,7 @@ def test_the_lock_of_a_dead_process_is_taken_over_and_its_run_put_right(world):
     assert world.leftovers() == []
 
 
+@pytest.mark.fault(22, "recycled")
 def test_a_process_id_that_somebody_else_has_now_is_no_proof_of_life(world):
     with another_process() as process:
         holder = processes.identity(process.pid)
@@ -143,6 +147,7 @@ def test_a_process_id_that_somebody_else_has_now_is_no_proof_of_life(world):
         assert runs.begin(world.admin, world.run_options())["run_id"]
 
 
+@pytest.mark.fault(22, "restores")
 def test_a_living_holder_is_named_and_stays(world):
     with another_process() as process:
         held = hold(world, processes.identity(process.pid))
@@ -157,6 +162,7 @@ def test_a_living_holder_is_named_and_stays(world):
         assert lock.read_lock(runs_root(world), key_of(world)) == held
 
 
+@pytest.mark.fault(22, "elsewhere")
 @pytest.mark.parametrize("where", [{"boot": "another", "machine": "another"}, {"pidns": "pid:[1]"}])
 def test_a_holder_that_cannot_be_looked_at_from_here_stays_until_somebody_vouches_for_its_death(world, where):
     held = hold(world, dict(dead_process(), **where))
@@ -169,6 +175,8 @@ def test_a_holder_that_cannot_be_looked_at_from_here_stays_until_somebody_vouche
     assert runs.begin(world.admin, world.run_options(proven_dead=held["token"]))["run_id"]
 
 
+@pytest.mark.fault(22, "dead")
+@pytest.mark.fault(19, "reboot")
 def test_a_machine_that_was_restarted_since_holds_no_lock(world):
     hold(world, dict(dead_process(), boot="before the restart"))
     if not processes.identity()["machine"]:
@@ -176,6 +184,7 @@ def test_a_machine_that_was_restarted_since_holds_no_lock(world):
     assert runs.begin(world.admin, world.run_options())["run_id"]
 
 
+@pytest.mark.fault(22, "restores")
 @pytest.mark.slow
 def test_the_second_of_two_playbooks_is_refused_with_the_pid_and_host_of_the_first(world):
     with kit.session(world):  # the first one waits for this session to go
@@ -211,6 +220,7 @@ class _Waits(Progress):
             self.go_on.wait(120)
 
 
+@pytest.mark.fault(22, "backup")
 @pytest.mark.slow
 def test_a_restore_while_a_backup_runs_gives_up_before_any_rename_and_both_end_well(world):
     from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take

@@ -44,6 +44,7 @@ class Fault:
     status: str = "failed"
     keeps: str = ""  # part of the names of databases that may stay
     resumable: bool = False  # the journal stays open on purpose
+    family: tuple = ()  # number and case in families.yml
 
 
 def fault(failure_class, *says, **more):
@@ -90,18 +91,18 @@ def the_store_is_a_dangling_link(world):
     return {"letta_backup_root": str(world.folder / "link")}
 
 
-@fault("backup_corrupt", r"database/\S+ does not match its checksum \(byte range 0-\d+\)")
+@fault("backup_corrupt", r"database/\S+ does not match its checksum \(byte range 0-\d+\)", family=(1, "dump"))
 def one_bit_is_flipped_in_the_dump(world):
     kit.flip(kit.largest_member(kit.only_set(world)))
     return by_id(world)
 
 
-@fault("no_usable_backup", r"database/\S+ does not match its checksum")
+@fault("no_usable_backup", r"database/\S+ does not match its checksum", family=(6,))
 def one_bit_is_flipped_in_the_only_set_of_latest(world):
     kit.flip(kit.largest_member(kit.only_set(world)))
 
 
-@fault("backup_corrupt", r"volumes/memory\.tar\.gz does not match its checksum")
+@fault("backup_corrupt", r"volumes/memory\.tar\.gz does not match its checksum", family=(1, "volume"))
 def one_bit_is_flipped_in_the_archive_of_a_volume(world):
     shutil.rmtree(kit.only_set(world))
     (world.folder / "memory").mkdir()
@@ -121,7 +122,8 @@ def signed(world, by="ours"):
     return {"letta_backup_allowed_signers": "ops " + (world.folder / "ours.pub").read_text()}
 
 
-@fault("no_usable_backup", r"it was signed by a stranger: ED25519 key SHA256:\S+ is not in letta_backup_allowed_signers")
+@fault("no_usable_backup", r"it was signed by a stranger: ED25519 key SHA256:\S+ is not in letta_backup_allowed_signers",
+       family=(3, "stranger"))
 def the_only_set_is_signed_by_a_stranger(world):
     return signed(world, "stranger")
 
@@ -136,7 +138,7 @@ def the_identity_is_another(world):
     return dict(signed(world), letta_backup_identity=str(world.folder / "identity"), letta_scratch_dir=str(scratch))
 
 
-@fault("backup_corrupt", r"database/\S+ has \d+ bytes instead of \d+")
+@fault("backup_corrupt", r"database/\S+ has \d+ bytes instead of \d+", family=(2, "cut"))
 def the_dump_is_cut(world):
     kit.cut(kit.largest_member(kit.only_set(world)))
     return by_id(world)
@@ -152,13 +154,13 @@ def member_of(world, table):
     return next(path for path in folder.glob(entry.file + "*"))
 
 
-@fault("load_failed", "pg_restore stopped at its first error")
+@fault("load_failed", "pg_restore stopped at its first error", family=(2, "rebuilt"))
 def the_dump_is_cut_and_its_manifest_rebuilt(world):
     kit.cut(member_of(world, "messages"))
     kit.reseal(kit.only_set(world))
 
 
-@fault("verify_failed", "tables differ: letta.messages", keeps="__restore_")
+@fault("verify_failed", "tables differ: letta.messages", keeps="__restore_", family=(2, "rebuilt"))
 def rows_are_missing_and_the_manifest_is_rebuilt_over_the_files(world):
     import gzip
 
@@ -168,26 +170,26 @@ def rows_are_missing_and_the_manifest_is_rebuilt_over_the_files(world):
     kit.reseal(kit.only_set(world))
 
 
-@fault("backup_corrupt", "toc.dat|table of contents")
+@fault("backup_corrupt", "toc.dat|table of contents", family=(2, "rebuilt"))
 def the_table_of_contents_is_cut_and_the_manifest_rebuilt(world):
     kit.cut(kit.only_set(world) / "database" / "toc.dat")
     kit.reseal(kit.only_set(world))
 
 
-@fault("backup_corrupt", "manifest.json was edited")
+@fault("backup_corrupt", "manifest.json was edited", family=(3, "edited"))
 def the_manifest_is_edited(world):
     manifest = kit.read_manifest(kit.only_set(world))
     kit.write_manifest(kit.only_set(world), dict(manifest, taken_at="2026-01-01T00:00:00Z"))
     return by_id(world)
 
 
-@fault("backup_corrupt", "manifest format 3 was written by a newer release")
+@fault("backup_corrupt", "manifest format 3 was written by a newer release", family=(3, "format"))
 def the_manifest_is_of_a_later_format(world):
     kit.write_manifest(kit.only_set(world), dict(kit.read_manifest(kit.only_set(world)), format=3))
     return by_id(world)
 
 
-@fault("backup_corrupt", "manifest.json names no format")
+@fault("backup_corrupt", "manifest.json names no format", family=(3, "format"))
 def the_manifest_names_no_format(world):
     manifest = kit.read_manifest(kit.only_set(world))
     manifest.pop("format")
@@ -195,26 +197,26 @@ def the_manifest_names_no_format(world):
     return by_id(world)
 
 
-@fault("backup_corrupt", "no manifest.json")
+@fault("backup_corrupt", "no manifest.json", family=(3, "missing"))
 def the_manifest_is_missing(world):
     (kit.only_set(world) / "manifest.json").unlink()
     return by_id(world)
 
 
-@fault("backup_corrupt", "is cut or is no JSON")
+@fault("backup_corrupt", "is cut or is no JSON", family=(3, "cut"))
 def the_manifest_is_cut(world):
     kit.cut(kit.only_set(world) / "manifest.json")
     return by_id(world)
 
 
-@fault("backup_corrupt", "the folder is named lb-20260101T000000Z-aaaaaa but holds the set lb-")
+@fault("backup_corrupt", "the folder is named lb-20260101T000000Z-aaaaaa but holds the set lb-", family=(3, "label"))
 def the_folder_of_a_set_is_renamed(world):
     found = kit.only_set(world)
     found.rename(found.with_name("lb-20260101T000000Z-aaaaaa"))
     return by_id(world)
 
 
-@fault("backup_corrupt", r"database/\S+ is listed in the manifest but absent")
+@fault("backup_corrupt", r"database/\S+ is listed in the manifest but absent", family=(4, "absent"))
 def a_listed_file_is_absent(world):
     kit.largest_member(kit.only_set(world)).unlink()
     return by_id(world)
@@ -223,7 +225,7 @@ def a_listed_file_is_absent(world):
 # -- the server and the role ---------------------------------------------------------------------------------------
 
 
-@fault("preflight", r"has \S+ \w+ free, the side database needs", "in_place")
+@fault("preflight", r"has \S+ \w+ free, the side database needs", "in_place", family=(18, "load"))
 def the_disk_is_too_small(world):
     kit.reseal(kit.only_set(world), database={"size_bytes": 1 << 60})
 
@@ -238,7 +240,7 @@ def nobody_listens_at_the_port(world):
     return {"letta_db_port": 1}
 
 
-@fault("preflight", "may not create databases", "ALTER ROLE modest CREATEDB")
+@fault("preflight", "may not create databases", "ALTER ROLE modest CREATEDB", family=(37, "createdb"))
 def the_role_may_not_create_databases(world):
     world.pg.ensure_role("modest", "no-secret-of-anybody")
     world.pg.execute("GRANT letta TO modest")
@@ -250,12 +252,12 @@ def the_role_of_letta_does_not_exist(world):
     return {"letta_db_user": "nobody_here"}
 
 
-@fault("schema", "the dump was taken from PostgreSQL 99", "forward only", "PostgreSQL 99 or newer")
+@fault("schema", "the dump was taken from PostgreSQL 99", "forward only", "PostgreSQL 99 or newer", family=(13, "server"))
 def the_server_is_older_than_the_dump(world):
     kit.reseal(kit.only_set(world), postgresql={"server_version_num": 990001, "server_version": "99.1"})
 
 
-@fault("schema", "extension vector is not installed on the server", "pgvector")
+@fault("schema", "extension vector is not installed on the server", "pgvector", family=(14, "missing"))
 def pgvector_is_missing(world):
     # The server looks for extensions where this setting says: this role's sessions find no pgvector, as on a server without it.
     world.pg.execute("DROP ROLE IF EXISTS no_vector")
@@ -264,14 +266,14 @@ def pgvector_is_missing(world):
     return {"letta_db_admin_user": "no_vector", "letta_db_admin_password": "no-secret-of-anybody"}
 
 
-@fault("key_mismatch", "letta_encryption_key is not the key", "LETTA_ENCRYPTION_KEY")
+@fault("key_mismatch", "letta_encryption_key is not the key", "LETTA_ENCRYPTION_KEY", family=(26, "wrong"))
 def the_encryption_key_is_another(world):
     shutil.rmtree(kit.only_set(world))
     world.backup(encryption_key="the key of then")
     return {"letta_encryption_key": "the key of now"}
 
 
-@fault("key_mismatch", r"1 of 2 encrypted values", r"providers\.api_key_enc 1 open, 1 do not", "LETTA_ENCRYPTION_KEY")
+@fault("key_mismatch", r"1 of 2 encrypted values", r"providers\.api_key_enc 1 open, 1 do not", "LETTA_ENCRYPTION_KEY", family=(26, "half"))
 def half_the_secrets_are_under_another_key(world):
     shutil.rmtree(kit.only_set(world))
     for key in ("the key of then", "the key of now"):
@@ -302,27 +304,27 @@ def backup_of_revision(world, *revisions, letta_version=None):
     return {"letta_version": letta_version} if letta_version else None
 
 
-@fault("schema", "is older than the release that will run: 50 migrations", "letta_version=0.11.7")
+@fault("schema", "is older than the release that will run: 50 migrations", "letta_version=0.11.7", family=(15, "older"))
 def the_backup_is_of_an_older_release(world):
     return backup_of_revision(world, CHAIN_BEFORE_HEAD)
 
 
-@fault("schema", "is newer", "a schema is never taken back")
+@fault("schema", "is newer", "a schema is never taken back", family=(15, "newer"))
 def the_backup_is_of_a_newer_release(world):
     return {"letta_version": "0.11.7"}
 
 
-@fault("schema", "revision deadbeef0000, which no Letta release", "choose another set")
+@fault("schema", "revision deadbeef0000, which no Letta release", "choose another set", family=(15, "unknown"))
 def the_revision_of_the_backup_is_unknown(world):
     return backup_of_revision(world, "deadbeef0000")
 
 
-@fault("schema", "more than one Alembic revision", CHAIN_BEFORE_HEAD)
+@fault("schema", "more than one Alembic revision", CHAIN_BEFORE_HEAD, family=(15, "heads"))
 def the_backup_has_two_heads(world):
     return backup_of_revision(world, HEAD, CHAIN_BEFORE_HEAD)
 
 
-@fault("schema", "empty alembic_version")
+@fault("schema", "empty alembic_version", family=(15, "empty"))
 def the_backup_has_an_empty_alembic_version(world):
     return backup_of_revision(world)
 
@@ -351,13 +353,13 @@ def plant(world, *statements):
     world.backup()
 
 
-@fault("backup_corrupt", r"FUNCTION letta\.evil\(\)", "runs no code that came in a dump")
+@fault("backup_corrupt", r"FUNCTION letta\.evil\(\)", "runs no code that came in a dump", family=(11, "function"))
 def the_dump_holds_a_function(world):
     plant(world, "CREATE FUNCTION letta.evil() RETURNS int LANGUAGE sql AS 'SELECT 1'")
     return by_id(world)
 
 
-@fault("backup_corrupt", r"TRIGGER letta\.messages evil", r"FUNCTION letta\.evil\(\)")
+@fault("backup_corrupt", r"TRIGGER letta\.messages evil", r"FUNCTION letta\.evil\(\)", family=(11, "event-trigger"))
 def the_dump_holds_a_trigger(world):
     body = sing(canary(world))
     plant(
@@ -368,7 +370,7 @@ def the_dump_holds_a_trigger(world):
     return by_id(world)
 
 
-@fault("backup_corrupt", r"EVENT TRIGGER evil_event", r"FUNCTION letta\.evil\(\)")
+@fault("backup_corrupt", r"EVENT TRIGGER evil_event", r"FUNCTION letta\.evil\(\)", family=(11, "event-trigger"))
 def the_dump_holds_an_event_trigger(world):
     body = sing(canary(world)).replace("RETURN NULL; ", "")
     plant(
@@ -386,7 +388,7 @@ def the_dump_holds_an_event_trigger(world):
 
 
 @fault("swap_rolled_back", r"1 session\(s\) do not leave", "letta from 127.0.0.1", "old-worker", "letta_foreign_sessions=terminate",
-       keeps="__restore_", resumable=True)
+       keeps="__restore_", resumable=True, family=(23, "stays"))
 def a_foreign_session_will_not_go(world):
     from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server
 
@@ -395,36 +397,39 @@ def a_foreign_session_will_not_go(world):
     return {"letta_session_timeout": 1}
 
 
-@fault("preflight", "the service will not stop", "still says it runs", "letta_service_stop_timeout", keeps="__restore_", resumable=True)
+@fault("preflight", "the service will not stop", "still says it runs", "letta_service_stop_timeout", keeps="__restore_", resumable=True,
+       family=(24, "stop"))
 def the_service_will_not_stop(world):
     world.service.misbehave("stubborn")
 
 
-@fault("swap_rolled_back", "the service is not up", "cannot work with database", status="rolled_back", keeps="__restore_")
+@fault("swap_rolled_back", "the service is not up", "cannot work with database", status="rolled_back", keeps="__restore_",
+       family=(24, "start"))
 def the_service_will_not_start_on_the_restored_database(world):
     world.service.misbehave("only", str(world.databases()[world.database]))
 
 
-@fault("manual_help_needed", "the service is not up", "the service is broken", status="rolled_back", keeps="__restore_")
+@fault("manual_help_needed", "the service is not up", "the service is broken", status="rolled_back", keeps="__restore_",
+       family=(24, "start"))
 def the_service_will_not_start_at_all(world):
     world.service.misbehave("broken")
 
 
-@fault("backup_corrupt", "SETTING session_preload_libraries", "runs no code that came in a dump")
+@fault("backup_corrupt", "SETTING session_preload_libraries", "runs no code that came in a dump", family=(11, "setting"))
 def the_database_settings_of_the_set_load_a_library(world):
     settings = [{"role": None, "name": "session_preload_libraries", "value": "/tmp/evil.so"}]
     kit.reseal(kit.only_set(world), database={"settings": settings})
     return by_id(world)
 
 
-@fault("backup_corrupt", "EXTENSION plperlu")
+@fault("backup_corrupt", "EXTENSION plperlu", family=(11, "extension"))
 def the_manifest_asks_for_another_extension(world):
     extensions = kit.read_manifest(kit.only_set(world))["database"]["extensions"]
     kit.reseal(kit.only_set(world), database={"extensions": [*extensions, {"name": "plperlu", "version": "1", "schema": "letta"}]})
     return by_id(world)
 
 
-@fault("backup_corrupt", "lists the unsafe path")
+@fault("backup_corrupt", "lists the unsafe path", family=(12, "manifest"))
 def the_manifest_names_an_archive_outside_the_set(world):
     found = kit.only_set(world)
     shutil.copytree(found / "database", world.folder / "elsewhere")
@@ -468,7 +473,13 @@ def struck(request, world):
         shutil.rmtree(path.parent)
 
 
-@pytest.mark.parametrize("struck", sorted(FAULTS), indirect=True)
+def marked(name):
+    """The name of a fault, with the family it shows."""
+    family = FAULTS[name].family
+    return pytest.param(name, marks=[pytest.mark.fault(*family)] if family else [])
+
+
+@pytest.mark.parametrize("struck", [marked(name) for name in sorted(FAULTS)], indirect=True)
 def test_a_fault_ends_with_its_class_a_true_sentence_and_live_as_it_was(struck):
     world, what, before = struck
     played = world.play(RESTORE, confirm="letta_confirm" not in world.variables).refused(what.failure_class)
@@ -507,6 +518,7 @@ def unexpected(world, what):
     return found
 
 
+@pytest.mark.fault(15, "table")
 def test_a_database_without_alembic_version_becomes_no_set(world):
     world.sql("DROP TABLE letta.alembic_version")
     before = sorted(os.listdir(world.root))
@@ -523,6 +535,7 @@ def test_a_database_without_alembic_version_becomes_no_set(world):
     assert sorted(os.listdir(world.root)) == before
 
 
+@pytest.mark.fault(5, "refused")
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_store_that_may_not_be_read_is_named(world):
     os.chmod(world.root, 0)
@@ -535,6 +548,7 @@ def test_a_store_that_may_not_be_read_is_named(world):
         os.chmod(world.root, 0o700)
 
 
+@pytest.mark.fault(4, "unlisted")
 def test_a_file_nobody_listed_is_a_warning_and_the_restore_goes_on(world):
     (kit.only_set(world) / "stray.txt").write_text("who put this here?")
     played = world.play(RESTORE).ok()
@@ -542,6 +556,7 @@ def test_a_file_nobody_listed_is_a_warning_and_the_restore_goes_on(world):
     assert any("stray.txt" in warning for warning in played.report["warnings"]), played.report["warnings"]
 
 
+@pytest.mark.fault(1, "next")
 def test_latest_passes_over_a_damaged_set_and_says_so(world):
     older, newer = sorted(world.backup()["id"] for _set in range(2))
     kit.flip(kit.largest_member(Path(world.root) / newer))
@@ -551,6 +566,7 @@ def test_latest_passes_over_a_damaged_set_and_says_so(world):
     assert re.search(r"%s: database/\S+ does not match its checksum \(byte range 0-\d+\)" % newer, kit.said(played.output, "REJECT"))
 
 
+@pytest.mark.fault(11, "event-trigger")
 def test_a_trigger_of_a_dump_would_sing_if_it_were_loaded(world):
     # The other half of the proof that nothing ran: this canary can sing.
     path = canary(world)
@@ -563,6 +579,7 @@ def test_a_trigger_of_a_dump_would_sing_if_it_were_loaded(world):
         shutil.rmtree(path.parent)
 
 
+@pytest.mark.fault(23, "stays")
 def test_after_a_foreign_session_the_next_run_ends_it_and_goes_on_at_the_cutover(world):
     with kit.session(world):
         played = world.play(RESTORE, "-e", "letta_session_timeout=1").refused("swap_rolled_back")
@@ -575,6 +592,7 @@ def test_after_a_foreign_session_the_next_run_ends_it_and_goes_on_at_the_cutover
     assert world.leftovers(world.kept_names()) == []
 
 
+@pytest.mark.fault(19, "postgres")
 def test_a_server_that_goes_away_during_the_cutover_is_told_and_the_next_run_goes_on(world):
     with kit.session(world):
         first = world.start_play(RESTORE, "-e", "letta_session_timeout=120")

@@ -98,6 +98,7 @@ def same_meaning(path, original):
         return False
 
 
+@pytest.mark.fault(1, "anywhere")
 def test_a_flipped_bit_at_any_place_of_a_set_is_found_before_anything_is_loaded(make_world, pair, monkeypatch):
     older, newer = pair
     world = make_world()
@@ -134,6 +135,7 @@ def test_a_flipped_bit_at_any_place_of_a_set_is_found_before_anything_is_loaded(
     assert assess.choose_set(context, None)[0].id == newer.name, "unflipped, it is the one"
 
 
+@pytest.mark.fault(1, "anywhere")
 def test_the_only_bytes_that_may_change_without_harm_are_spellings_of_the_manifest(pair, tmp_path):
     """No checksum covers how the manifest is spelt, only what it says. What is accepted says the very same."""
     set_dir = tmp_path / pair[1].name
@@ -162,6 +164,7 @@ def test_the_only_bytes_that_may_change_without_harm_are_spellings_of_the_manife
     assert {was for was, _now in accepted} <= set(WHITE + b"eE")
 
 
+@pytest.mark.fault(1, "next")
 @pytest.mark.slow
 def test_a_restore_falls_back_in_the_same_run_and_reports_what_it_passed_over_and_what_that_costs(make_world, pair):
     older, newer = pair

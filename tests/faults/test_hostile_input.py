@@ -44,6 +44,7 @@ def nasty(nest):
     }
 
 
+@pytest.mark.fault(12, "database")
 @pytest.mark.parametrize("kind", ["shell", "jinja", "sql", "libpq", "uri", "format", "option"])
 def test_a_database_with_a_nasty_name_is_restored_and_taken_back(make_world, shape_set, nest, kind):
     world = make_world(database=nasty(nest)[kind])
@@ -62,6 +63,7 @@ def test_a_database_with_a_nasty_name_is_restored_and_taken_back(make_world, sha
     assert sang(nest) == []
 
 
+@pytest.mark.fault(12, "database")
 def test_a_connection_string_means_one_database_whatever_its_name():
     from psycopg2.extensions import parse_dsn
 
@@ -69,6 +71,7 @@ def test_a_connection_string_means_one_database_whatever_its_name():
         assert parse_dsn(conninfo(name)) == {"dbname": name}
 
 
+@pytest.mark.fault(12, "path")
 @pytest.mark.parametrize("kind", ["shell", "jinja", "format"])
 def test_a_store_and_a_folder_of_reports_with_nasty_names_work(make_world, shape_set, nest, kind):
     made = make_world()
@@ -86,6 +89,7 @@ def test_a_store_and_a_folder_of_reports_with_nasty_names_work(make_world, shape
 
 
 
+@pytest.mark.fault(12, "agent")
 def test_agent_names_reach_plan_report_and_page_as_they_are(world, nest):
     names = [nasty(nest)["jinja"], nasty(nest)["shell"], "<script>alert(1)</script>", "{{ 6 * 7 }}", "{% raw %}", "a\x1b[31mred\x1b[0m\x07"]
     for name in names:
@@ -107,6 +111,7 @@ def test_agent_names_reach_plan_report_and_page_as_they_are(world, nest):
     assert sang(nest) == []
 
 
+@pytest.mark.fault(12, "path")
 def test_folders_with_nasty_names_in_the_store_are_no_sets_and_do_no_harm(world, nest):
     found = kit.only_set(world)
     for kind, name in nasty(nest).items():
@@ -120,6 +125,7 @@ def test_folders_with_nasty_names_in_the_store_are_no_sets_and_do_no_harm(world,
     assert sang(nest) == []
 
 
+@pytest.mark.fault(12, "path")
 @pytest.mark.parametrize(
     "wanted", ["../../../../etc", "/etc", "lb-20260101T000000Z-aaaaaa; touch %(nest)s/i", "{{ lookup('pipe', 'touch %(nest)s/j') }}", "-x"]
 )
@@ -133,6 +139,7 @@ def test_a_nasty_set_id_is_an_unknown_id(world, nest, wanted):
     assert sang(nest) == []
 
 
+@pytest.mark.fault(12, "manifest")
 def test_hostile_names_inside_a_manifest_stay_names(world, nest):
     # What a manifest says about the database goes into SQL: settings, privileges, comment, schemas of extensions.
     names, before = nasty(nest), world.fingerprint()
@@ -155,6 +162,7 @@ def test_hostile_names_inside_a_manifest_stay_names(world, nest):
     assert sang(nest) == []
 
 
+@pytest.mark.fault(12, "manifest")
 def test_a_setting_whose_name_is_sql_is_refused_by_postgresql_and_nothing_stays(world):
     before = world.fingerprint()
     settings = [{"role": None, "name": "work_mem = '1MB'; DROP DATABASE x; --", "value": "1"}]

@@ -174,6 +174,7 @@ def is_whole(world, old, saved):
     return "new"
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize(("moment", "who"), cases(RESTORE))
 def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_well(world, saved, moment, who):
     service, old = Service(world), world.fingerprint()
@@ -187,6 +188,42 @@ def test_a_restore_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_we
     assert is_whole(world, old, saved) == "new"
     (kept,) = [name for name, oid in world.databases().items() if oid == old["oid"]]
     assert content(world.fingerprint(kept)) == content(old), "the old database is kept to go back to"
+
+
+def fails_after_the_exchange(world, service, options):
+    """Restore, and then do what the rescue does when the servers do not start on the restored database."""
+    begun = runs.begin(world.admin, options)
+    journal, manifest = Journal.load(begun["run_dir"]), manifests.load(begun["set_dir"])
+    loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
+    stage.stage_set(world.admin, manifest, loading, journal)
+    stop(journal, service)
+    cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
+    endings.fail(world.admin, world.root, journal, {"failure_class": "preflight", "message": "the service is not up"})
+
+
+@pytest.mark.fault(19, "controller")
+@pytest.mark.parametrize("moment", ["rollback.drain:begun", "rollback.exchange:begun", "rollback.exchange:done"])
+def test_a_kill_while_the_old_database_is_put_back_leaves_live_whole_and_the_next_run_ends_well(world, saved, moment):
+    service, old = Service(world), world.fingerprint()
+    killed("controller", fails_after_the_exchange, world, service, moment)
+    is_whole(world, old, saved)
+    ends_well(restore, world, service)
+    assert is_whole(world, old, saved) == "new"
+
+
+@pytest.mark.fault(19, "postgres", "reboot")
+@pytest.mark.parametrize("moment", [
+    "stage.create:begun", "stage.load:begun", "stage.prove:begun", "cutover.fence:begun", "cutover.exchange:done",
+])  # fmt: skip
+def test_a_machine_that_loses_power_at_a_step_has_live_whole_and_the_next_run_ends_well(world, saved, moment):
+    world.sql("checkpoint")  # a database that was cloned may forget, without one, how far its sequences have come
+    service, old = Service(world), world.fingerprint()
+    killed("controller", restore, world, service, moment)
+    world.pg.kill()
+    world.pg.start()
+    assert is_whole(world, old, saved) == ("new" if moment == "cutover.exchange:done" else "old")
+    ends_well(restore, world, service)
+    assert is_whole(world, old, saved) == "new"
 
 
 @pytest.fixture
@@ -203,6 +240,7 @@ def interrupted(make_world):
     return world
 
 
+@pytest.mark.fault(19, "controller")
 @pytest.mark.parametrize("moment", ["cutover.exchange:done", "services.start:done"])
 def test_a_run_killed_after_the_cutover_has_background_turns_off_until_the_next_run_ends_it(interrupted, moment):
     world, service = interrupted, Service(interrupted)
@@ -213,6 +251,7 @@ def test_a_run_killed_after_the_cutover_has_background_turns_off_until_the_next_
     assert world.sql(frequency) == [(5,)]
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize(("moment", "who"), cases(("reconcile.apply",))[:3])
 def test_a_restore_killed_while_it_closes_work_leaves_live_whole_and_the_next_run_explains_what_it_closed(interrupted, moment, who):
     world, service = interrupted, Service(interrupted)
@@ -244,6 +283,7 @@ def test_a_run_that_was_prepared_without_it_is_reconciled_before_its_cutover(int
     assert world.sql("select status from letta.runs") == [("cancelled",)]
 
 
+@pytest.mark.fault(19, "controller")
 @pytest.mark.parametrize("moment", ["stage.create:begun", "stage.load:begun", "cutover.exchange:begun", "cutover.exchange:done"])
 def test_a_restore_onto_an_empty_server_killed_at_any_step_ends_well_the_next_time(empty_world, saved, moment):
     service = Service(empty_world)
@@ -252,6 +292,7 @@ def test_a_restore_onto_an_empty_server_killed_at_any_step_ends_well_the_next_ti
     assert content(empty_world.fingerprint()) == saved
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize(("moment", "who"), cases(ROLLBACK))
 def test_a_rollback_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_well(world, moment, who):
     service, old = Service(world), world.fingerprint()
@@ -273,6 +314,7 @@ def test_a_rollback_killed_at_any_step_leaves_live_whole_and_the_next_run_ends_w
     assert content(world.fingerprint(undone)) == content(restored), "what was written since the restore is kept"
 
 
+@pytest.mark.fault(19, "controller")
 @pytest.mark.parametrize("moment", ["services.stop:begun", "cutover.fence:begun", "rollback.exchange:begun", "rollback.exchange:done"])
 def test_a_restore_after_a_killed_rollback_ends_well_too(world, saved, moment):
     """Whoever comes next may not know that somebody was rolling back."""
@@ -284,6 +326,7 @@ def test_a_restore_after_a_killed_rollback_ends_well_too(world, saved, moment):
     assert old["oid"] in world.databases().values(), "the first database can still be gone back to"
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize(("moment", "who"), [("cutover.fence:begun", "controller"), ("cutover.fence:begun", "module"), *cases(IN_PLACE)])
 def test_a_restore_in_place_killed_at_any_step_loses_nothing(world, saved, moment, who):
     service, old = Service(world), world.fingerprint()
@@ -304,6 +347,7 @@ def test_a_restore_in_place_killed_at_any_step_loses_nothing(world, saved, momen
     assert content(world.fingerprint()) == saved
 
 
+@pytest.mark.fault(19, "controller")
 def test_when_the_run_after_a_kill_in_place_fails_the_old_content_comes_back(world, saved):
     """Live is gone and the set cannot be loaded: what is left is the safety set, and the next run knows of it."""
     service, old = Service(world), world.fingerprint()
@@ -363,6 +407,7 @@ def served_redis(served_world, redis_server, moment):
     client.close()
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize(
     "moment", ["stage.load:begun", "stage.load:begun:controller", "services.stop:begun:controller", "cutover.exchange:done:controller"]
 )
@@ -385,6 +430,7 @@ def test_the_restore_playbook_killed_half_way_ends_well_the_next_time(served_wor
     assert world.leftovers(world.kept_names()) == []
 
 
+@pytest.mark.fault(19, "controller", "module")
 @pytest.mark.parametrize("moment", ["rollback.exchange:begun", "rollback.exchange:done:controller"])
 def test_the_rollback_playbook_killed_half_way_ends_well_the_next_time(served_world, served_redis, moment):
     world, service, old = served_world, Service(served_world), served_world.fingerprint()

@@ -50,6 +50,7 @@ def ends_well(part, new):
     assert kept == [], "no rows of a run that is over lie about"
 
 
+@pytest.mark.fault(19, "module")
 @pytest.mark.parametrize(("crash_at", "live"), [("apply:begun", "old"), ("apply:done", "new")])
 def test_killed_at_a_step_of_the_journal(part, crash_at, live):
     new = part.contents()
@@ -67,6 +68,7 @@ def test_killed_at_a_step_of_the_journal(part, crash_at, live):
         assert differing(old, part.contents()) == []
 
 
+@pytest.mark.fault(19, "module")
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_a_random_moment(part, seed):
     new = part.contents()
@@ -80,6 +82,7 @@ def test_killed_at_a_random_moment(part, seed):
     ends_well(part, new)
 
 
+@pytest.mark.fault(19, "postgres")
 def test_killed_postgres_leaves_live_as_before_or_as_after(part):
     new = part.contents()
     part.delete_agent(AGENT)

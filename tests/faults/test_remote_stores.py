@@ -100,6 +100,7 @@ def test_nothing_is_fetched_while_the_manifest_is_enough(far, served, root):
     assert (choice.info.id, choice.info.at_hand, os.listdir(root)) == (newest, False, [])
 
 
+@pytest.mark.fault(1, "next")
 def test_a_set_damaged_in_the_remote_is_fetched_twice_before_its_copy_in_the_next_store_is_taken(far, served, root, tmp_path):
     newer = far.add(HOUR)
     near = Store(tmp_path / "near")
@@ -118,6 +119,7 @@ def test_a_set_damaged_in_the_remote_is_fetched_twice_before_its_copy_in_the_nex
     assert not os.path.exists(checks[0])
 
 
+@pytest.mark.fault(1, "next")
 def test_what_was_damaged_on_the_way_is_fetched_again(far, served, root):
     newer = far.add(HOUR)
     reasons = []
@@ -133,6 +135,7 @@ def test_what_was_damaged_on_the_way_is_fetched_again(far, served, root):
     assert [reason is None for reason in reasons] == [False, True]
 
 
+@pytest.mark.fault(5, "slow")
 def test_a_slow_store_is_waited_for_however_long_it_takes(far, served, root, slow):
     newer = far.add(HOUR, content=os.urandom(2 * BIG))
     begun = time.monotonic()
@@ -140,6 +143,7 @@ def test_a_slow_store_is_waited_for_however_long_it_takes(far, served, root, slo
     assert time.monotonic() - begun > 1.5
 
 
+@pytest.mark.fault(5, "silent")
 def test_a_store_that_answers_nothing_is_left_out_in_time_and_nothing_is_held_against_its_sets(far, served, root, tmp_path):
     far.add(HOUR)
     near = Store(tmp_path / "near")
@@ -155,6 +159,7 @@ def test_a_store_that_answers_nothing_is_left_out_in_time_and_nothing_is_held_ag
     assert caught.value.failure_class == "preflight", "not a word on the set"
 
 
+@pytest.mark.fault(5, "silent")
 def test_a_store_that_falls_silent_in_the_middle_is_left_for_the_next_and_what_came_is_kept(far, served, root, slow, tmp_path):
     newer = far.add(HOUR, content=os.urandom(BIG))
     near = Store(tmp_path / "near")
@@ -184,6 +189,7 @@ def begun(monkeypatch):
     return moments
 
 
+@pytest.mark.fault(5, "silent")
 def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow, begun):
     newer = far.add(HOUR, content=os.urandom(2 * BIG))
 
@@ -200,6 +206,7 @@ def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow, b
     assert (choice.info.id, choice.rejected, choice.warnings) == (newer, [], [])
 
 
+@pytest.mark.fault(5, "silent")
 def test_a_store_that_is_down_is_asked_again_at_growing_intervals_and_given_up_in_time(far, served, root, begun):
     served.stop()
     with pytest.raises(RecoveryError) as caught:
@@ -233,6 +240,7 @@ def test_a_fetch_that_was_killed_goes_on_and_what_lies_there_is_not_trusted(far,
         assert os.fstat(held.fileno()).st_nlink == 0, "what was damaged is"
 
 
+@pytest.mark.fault(5, "refused")
 def test_a_refusal_is_not_tried_again_and_tells_no_secret(far, served, root):
     far.add(HOUR)
     served.configure("wrong-pa55")
@@ -253,6 +261,7 @@ def test_a_remote_that_the_configuration_does_not_know_and_a_missing_folder_are_
         assert (caught.value.failure_class, says in caught.value.message) == ("preflight", True), caught.value.message
 
 
+@pytest.mark.fault(18, "fetch")
 def test_a_disk_without_room_for_the_set_is_refused_before_a_byte_is_fetched(far, served, root, monkeypatch):
     far.add(HOUR)
     usage = shutil.disk_usage("/")
@@ -316,6 +325,7 @@ def hanging(tmp_path):
     libc.umount2(os.fsencode(folder), 2)
 
 
+@pytest.mark.fault(5, "silent")
 def test_a_mounted_store_that_hangs_is_left_out_in_time(root, hanging):
     newest = Store(root).add(HOUR)
     begun = time.monotonic()

@@ -102,6 +102,7 @@ def test_redis_file_and_volumes_are_taken_over(dump, options, tmp_path):
     assert [(one["archive"], one["files"]) for one in manifest["volumes"]] == [("volumes/memfs.tgz", 1)]
 
 
+@pytest.mark.fault(8, "up")
 def test_a_volume_that_reaches_out_refuses_the_whole_adoption(dump, options, tmp_path):
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         info = tarfile.TarInfo("link")
@@ -110,6 +111,7 @@ def test_a_volume_that_reaches_out_refuses_the_whole_adoption(dump, options, tmp
     assert refusal(options(dump(), volumes=({"name": "v", "path": str(tmp_path / "evil.tar")},))).failure_class == "backup_corrupt"
 
 
+@pytest.mark.fault(11, "function", "event-trigger")
 def test_objects_that_carry_code_are_refused_by_name(pg, letta_shape, dump, options, make_database):
     name = make_database("coded").dbname
     pg.drop_database(name)
@@ -122,6 +124,7 @@ def test_objects_that_carry_code_are_refused_by_name(pg, letta_shape, dump, opti
     assert any(entry.startswith("TRIGGER ") for entry in error.details["refused"])
 
 
+@pytest.mark.fault(12, "manifest")
 def test_a_line_break_in_a_name_refuses_the_archive(pg, letta_shape, dump, options, make_database):
     name = make_database("broken").dbname
     pg.drop_database(name)
@@ -130,6 +133,7 @@ def test_a_line_break_in_a_name_refuses_the_archive(pg, letta_shape, dump, optio
     assert "touch canary" in refusal(options(dump(database=name))).message
 
 
+@pytest.mark.fault(2, "cut")
 @pytest.mark.parametrize("form", ["custom", "tar", "directory-gzip"])
 def test_a_truncated_dump_is_refused(form, dump, options):
     path = dump(form)
@@ -156,12 +160,14 @@ def test_a_dump_of_another_application_and_a_missing_one_are_told_apart(dump, op
     assert refusal(options(str(tmp_path / "nowhere"))).failure_class == "usage"
 
 
+@pytest.mark.fault(10, "shell")
 def test_plain_sql_needs_the_flag(dump, options):
     error = refusal(options(dump("plain")))
     assert error.failure_class == "usage"
     assert "letta_adopt_trust_sql" in error.next_step
 
 
+@pytest.mark.fault(10, "shell", "program")
 @pytest.mark.parametrize(
     "evil",
     [
@@ -207,6 +213,7 @@ def test_code_hidden_in_a_default_runs_without_privileges(dump, options, pg, tmp
     assert databases_and_roles(pg) == []
 
 
+@pytest.mark.fault(37, "createdb")
 def test_a_role_without_createdb_is_told_what_to_grant(dump, options, pg):
     pg.ensure_role("adopt_nobody", "pw")
     error = refusal(options(dump("plain"), trust_sql=True, server=pg.server("adopt_nobody", "pw")))

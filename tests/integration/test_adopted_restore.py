@@ -44,6 +44,7 @@ def test_an_adopted_dump_comes_back_with_every_table_equal_to_its_source(make_wo
     assert len(digest_database(target.live)) == len(before["tables"])
 
 
+@pytest.mark.fault(10, "shell")
 def test_plain_sql_is_refused_without_the_explicit_flag_and_nothing_is_made(make_world, letta_shape, tmp_path):
     source = make_world()
     dump = dumped(source, "plain SQL", tmp_path / "dump.sql")

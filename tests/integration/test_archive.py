@@ -107,6 +107,7 @@ def largest_member(folder):
     return max((entry.path for entry in os.scandir(folder) if entry.name != "toc.dat"), key=os.path.getsize)
 
 
+@pytest.mark.fault(2, "cut", "rebuilt")
 @pytest.mark.parametrize("form", ["directory", "custom"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "last byte gone", "missing member"])
 def test_every_damage_of_a_compressed_archive_is_found(dumps, tools, tmp_path, form, damage):
@@ -136,6 +137,7 @@ def test_a_missing_data_member_is_found(dumps, tools, tmp_path):
     assert failure.value.failure_class == "backup_corrupt"
 
 
+@pytest.mark.fault(2, "cut")
 @pytest.mark.parametrize("size", [0.1, 0.5, 0.9])
 def test_a_truncated_tar_is_found(dumps, tools, tmp_path, size):
     copy = tmp_path / "tar"
@@ -146,6 +148,7 @@ def test_a_truncated_tar_is_found(dumps, tools, tmp_path, size):
     assert failure.value.failure_class == "backup_corrupt"
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_a_truncated_member_without_compression_is_found(nasty, tools, tmp_path):
     run_tool([tools.path("pg_dump"), "--format=directory", "--compress=none", "--file=%s" % (tmp_path / "d")], nasty)
     victim = largest_member(tmp_path / "d")
@@ -164,6 +167,7 @@ def test_a_row_with_a_column_too_many_is_found(nasty, tools, tmp_path):
         check_readable(open_archive(tmp_path / "d", tools), tools)
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_a_table_of_contents_cut_anywhere_is_found(dumps, tools, tmp_path):
     data = (dumps / "directory" / "toc.dat").read_bytes()
     os.mkdir(tmp_path / "d")
@@ -194,6 +198,7 @@ def test_what_is_no_dump_at_all_is_told_apart(tools, tmp_path):
     assert failure.value.failure_class == "usage"
 
 
+@pytest.mark.fault(13, "tools")
 def test_an_older_pg_restore_or_one_without_the_compression_is_found_before_anything_is_read(dumps, tools, tmp_path):
     old = Tools(tools.bin_dir, (15, 1), ("gzip",))
     with pytest.raises(RecoveryError, match=r"needs pg_restore 17\+") as failure:
@@ -207,6 +212,7 @@ def test_an_older_pg_restore_or_one_without_the_compression_is_found_before_anyt
     assert failure.value.failure_class == "preflight"
 
 
+@pytest.mark.fault(11, "event-trigger", "function", "server")
 def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_database, tools, tmp_path):
     server = make_database("archive")
     query(

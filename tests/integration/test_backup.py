@@ -168,6 +168,7 @@ def test_a_wrong_password_an_absent_database_and_a_foreign_one_are_told_apart(op
     assert refusal(options(server=make_database("foreign"))).failure_class == "schema"
 
 
+@pytest.mark.fault(13, "tools")
 def test_tools_older_than_the_server_are_refused_up_front(options, tmp_path):
     old = tmp_path / "old"
     old.mkdir()
@@ -179,6 +180,7 @@ def test_tools_older_than_the_server_are_refused_up_front(options, tmp_path):
     assert "18" in error.message
 
 
+@pytest.mark.fault(18, "fetch")
 def test_a_disk_that_is_too_small_is_refused_up_front(options, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1 << 20))
@@ -187,6 +189,7 @@ def test_a_disk_that_is_too_small_is_refused_up_front(options, monkeypatch):
     assert error.details["needed_bytes"] > error.details["free_bytes"]
 
 
+@pytest.mark.fault(37, "owner")
 def test_a_role_that_may_not_read_a_table_is_told_and_leaves_nothing(options, live, pg):
     pg.ensure_role("backup_reader", "pw")
     pg.execute("GRANT USAGE ON SCHEMA letta TO backup_reader", live.dbname)
@@ -230,6 +233,7 @@ def dumps_of(database):
     return found
 
 
+@pytest.mark.fault(42, "arguments")
 def test_no_password_is_in_the_arguments_of_any_process(stuck):
     everything = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
     assert b"pg_dump" in everything

@@ -63,6 +63,7 @@ def test_the_list_shows_every_set_and_verifies_none(store, shape_set):
     assert not os.path.isdir(os.path.join(store.root, ".catalog"))
 
 
+@pytest.mark.fault(1, "dump")
 def test_verify_notes_a_good_set_and_fails_on_a_flipped_byte_by_file_and_range(store, shape_set):
     good = store.play("catalog.yml", "--tags", "verify")
     assert good.recap()["failed"] == 0, good.output
@@ -76,6 +77,7 @@ def test_verify_notes_a_good_set_and_fails_on_a_flipped_byte_by_file_and_range(s
     assert catalogue.list_sets(store.root)[0].verified_status == "fail"
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_a_truncated_member_with_a_manifest_made_to_match_is_found_by_reading_it(store, shape_set):
     set_dir = os.path.join(store.root, shape_set.name)
     member = largest(set_dir)
@@ -86,6 +88,7 @@ def test_a_truncated_member_with_a_manifest_made_to_match_is_found_by_reading_it
     assert [finding.id for finding in found if finding.status == "fail"] == ["archive.unreadable"]
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_rows_that_the_manifest_does_not_promise_are_found(store, shape_set):
     set_dir = os.path.join(store.root, shape_set.name)
     forge(set_dir, lambda manifest: manifest["tables"]["letta.messages"].update(rows=299))

@@ -35,6 +35,7 @@ def test_a_set_is_compressed_by_the_best_the_tools_have_or_by_what_was_asked_for
     assert {finding.status for finding in findings} == {"pass"}
 
 
+@pytest.mark.fault(13, "tools")
 @pytest.mark.slow
 def test_a_set_compressed_by_zstd_comes_back_and_tools_without_it_are_named_before_anything_is_loaded(make_world, rich_bin_dir):
     world = make_world()
@@ -51,6 +52,7 @@ def test_a_set_compressed_by_zstd_comes_back_and_tools_without_it_are_named_befo
     assert content(world.fingerprint()) == saved
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_damage_that_zstd_does_not_notice_itself_changes_the_digests(make_world, rich_bin_dir, monkeypatch):
     """pg_dump writes zstd without its checksum: pg_restore takes a flipped bit for data. Checksums and digests do not."""
     monkeypatch.setattr(rowsums, "PROBE_ANSWER", None)  # digests of the form that an archive's own text has too

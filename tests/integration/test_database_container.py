@@ -161,6 +161,7 @@ def test_a_stopped_container_is_started_and_what_its_database_holds_is_not_prepa
         query(database, "DROP SCHEMA IF EXISTS public CASCADE")
 
 
+@pytest.mark.fault(17)
 def test_only_an_image_that_cannot_change_is_taken(wanted):
     for image in ("pgvector/pgvector:pg17", "postgres:latest", "postgres", ""):
         refused("usage", "names no certain image", ensure_container, replace(wanted, name="new", image=image))

@@ -72,6 +72,7 @@ def test_the_good_system_is_restored_with_its_own_servers_while_the_other_fails_
     assert written == (0,) and worlds["blue"].leftovers(worlds["blue"].kept_names()) == []
 
 
+@pytest.mark.fault(41, "limit")
 def test_one_system_is_planned_alone_by_a_limit(two):
     worlds, _traces = two
     planned = play(worlds, "--limit", "blue-db,blue1", "--check")

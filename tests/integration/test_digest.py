@@ -139,6 +139,7 @@ def torture(make_database):
     return server
 
 
+@pytest.mark.fault(38, "text")
 def test_the_digest_of_an_archive_equals_the_digest_of_its_database_for_any_rows(torture, tools, tmp_path_factory):
     casts = ["%s::%s" % ("%s", quote_ident(EXTENSION) + "." + kind if "vec" in kind else kind) for kind in TYPES]
 
@@ -251,6 +252,7 @@ def test_an_exported_snapshot_is_digested_as_it_was(make_database):
     assert digest_database(server, jobs=2)["public.t"].rows == 2
 
 
+@pytest.mark.fault(37, "owner")
 def test_a_table_the_role_may_not_read_is_named(pg, make_database):
     server = make_database("digest")
     pg.ensure_role("digest_reader", "reader")

@@ -30,6 +30,7 @@ def test_in_place_takes_a_safety_set_and_keeps_no_second_copy(world):
     assert content(world.fingerprint()) == content(old)
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_when_the_load_fails_the_old_content_comes_back_by_itself(world):
     old = world.fingerprint()
     (set_dir,) = [str(path) for path in Path(world.root).iterdir() if path.name.startswith("lb-")]
@@ -43,6 +44,7 @@ def test_when_the_load_fails_the_old_content_comes_back_by_itself(world):
     assert world.leftovers() == []
 
 
+@pytest.mark.fault(41, "tags")
 def test_preparing_ahead_in_place_is_refused_because_it_would_drop_live_ahead(world):
     old = world.fingerprint()
     world.variables = {"letta_restore_mode": "in_place"}

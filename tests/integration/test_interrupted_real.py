@@ -119,12 +119,14 @@ def test_each_kind_of_work_was_under_way_when_the_server_died(restored):
     assert {"busy", "streamed", "calling", "partner"} <= names and "quiet" not in names
 
 
+@pytest.mark.fault(33, "run")
 def test_agents_that_were_consistent_are_untouched_byte_for_byte(restored):
     for name in ("quiet", "in context"):
         assert restored.after[restored.agents[name]] == restored.before[restored.agents[name]]
     assert restored.after[restored.agents["careful"]] != restored.before[restored.agents["careful"]]
 
 
+@pytest.mark.fault(33, "run", "step")
 def test_nothing_is_open_that_nobody_works_at(restored):
     for table, column, values in (("runs", "status", ("created", "running")), ("steps", "status", ("PENDING",)),
                                   ("jobs", "status", ("created", "running", "pending")),
@@ -134,6 +136,7 @@ def test_nothing_is_open_that_nobody_works_at(restored):
     assert {"run", "step", "file", "message"} <= told
 
 
+@pytest.mark.fault(33, "message")
 @pytest.mark.parametrize(
     "name", ["quiet", "busy", "streamed", "calling", "careful", "careful in talk", "sleeper", "partner", "in context"]
 )
@@ -146,12 +149,14 @@ def test_every_agent_answers_and_keeps_a_new_message(restored, name):
     assert kept[-1][0] in ("assistant", "tool")
 
 
+@pytest.mark.fault(33, "approval")
 def test_the_conversation_that_waited_for_an_approval_goes_on(restored):
     path = "/v1/conversations/%s/messages" % restored.made["conversations"]["talk"]
     restored.letta.api("POST", path, {"messages": [{"role": "user", "content": "Go on without it"}], "streaming": False})
     assert "Go on without it" in str(restored.letta.api("GET", path))
 
 
+@pytest.mark.fault(33, "run")
 @pytest.mark.parametrize("name", ["busy", "streamed", "calling"])
 def test_new_work_of_an_interrupted_agent_can_be_cancelled(restored, name):
     path = "/v1/agents/%s/messages/" % restored.agents[name]

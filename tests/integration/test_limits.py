@@ -12,6 +12,7 @@ def letta_hosts():
     return {"letta1": SERVER, "letta2": SERVER}
 
 
+@pytest.mark.fault(41, "limit")
 @pytest.mark.parametrize("playbook", ["restore-full.yml", "rollback.yml"])
 def test_a_limit_without_the_database_host_is_an_error_that_says_so(make_world, letta_hosts, playbook):
     world = make_world(hosts=letta_hosts)
@@ -22,6 +23,7 @@ def test_a_limit_without_the_database_host_is_an_error_that_says_so(make_world, 
     assert (world.journals(), world.leftovers()) == ([], [])
 
 
+@pytest.mark.fault(41, "limit")
 def test_a_limit_to_some_of_the_servers_is_refused_and_one_to_the_database_alone_means_all(make_world, letta_hosts, shape_set):
     world = make_world(hosts=letta_hosts, variables={"letta_service_manager": "command"})
     world.copy_set(shape_set)
@@ -32,6 +34,7 @@ def test_a_limit_to_some_of_the_servers_is_refused_and_one_to_the_database_alone
     assert "stops letta1, letta2" in planned.output
 
 
+@pytest.mark.fault(41, "tags")
 @pytest.mark.parametrize(
     ("playbook", "arguments"),
     [

@@ -73,6 +73,7 @@ def verdicts(world, kept):
     return {int(name[-12:]): one["verdict"] for name, one in memory.compare(world.live, str(kept.top))["agents"].items()}
 
 
+@pytest.mark.fault(35, "commit")
 def test_rows_are_compared_with_the_commit_that_head_names(stand):
     world, kept = stand
     assert verdicts(world, kept) == {1: "equal", 2: "equal", 3: "equal"}
@@ -88,6 +89,7 @@ def test_rows_are_compared_with_the_commit_that_head_names(stand):
         "memory.rows_behind": ("warn", 1), "memory.differs": ("warn", 1), "memory.missing": ("warn", 1)}
 
 
+@pytest.mark.fault(35, "commit")
 def test_a_file_more_or_less_than_there_are_rows_is_a_difference(stand):
     world, kept = stand
     kept.commit(1, other="there is no row of this")
@@ -108,6 +110,7 @@ def lose(repository):
     next(one for one in (repository / "objects").rglob("*") if one.is_file()).unlink()
 
 
+@pytest.mark.fault(35, "missing", "corrupt")
 @pytest.mark.parametrize("harm", [
     damage, lose,
     lambda path: (path / "HEAD").write_text("ref: refs/../../../etc/passwd\n"),
@@ -151,6 +154,7 @@ def test_without_git_the_repositories_count_as_unchecked(stand, monkeypatch):
     assert verdicts(world, kept) == {1: "unchecked", 2: "unchecked", 3: "unchecked"}
 
 
+@pytest.mark.fault(35, "commit")
 def test_a_backup_notes_each_commit_and_whether_it_agrees_with_the_snapshot(stand):
     world, kept = stand
     kept.commit(2, system__human="after the rows")
@@ -162,6 +166,7 @@ def test_a_backup_notes_each_commit_and_whether_it_agrees_with_the_snapshot(stan
     assert manifests.load(os.path.join(world.root, manifest["id"]))["volumes"] == manifest["volumes"]
 
 
+@pytest.mark.fault(35, "commit")
 @pytest.mark.parametrize("commits", [1, 99])
 def test_a_commit_while_the_archive_is_written_has_it_written_again(stand, tmp_path, monkeypatch, commits):
     _world, kept = stand

@@ -78,6 +78,7 @@ def rows(report):
     return {row["name"]: row for row in report["tables"]}
 
 
+@pytest.mark.fault(15, "older")
 def test_an_older_set_comes_back_at_the_new_schema_with_every_changed_row_explained(old):
     before = old.fingerprint()
     saved = {name: count for name, (count, _digest) in old.fingerprint()["tables"].items()}
@@ -117,6 +118,7 @@ def test_a_prepared_migration_is_not_run_again_at_the_cutover(old):
     assert old.sql("SELECT version_num FROM letta.alembic_version") == [(releases.head_of("0.16.8"),)]
 
 
+@pytest.mark.fault(16)
 def test_rows_that_no_migration_explains_end_it_before_the_cutover(old):
     live = old.fingerprint()
     old.variables["letta_alembic_command"] = alembic(
@@ -133,6 +135,7 @@ def test_rows_that_no_migration_explains_end_it_before_the_cutover(old):
     assert old.fingerprint() == live
 
 
+@pytest.mark.fault(16)
 def test_a_migration_that_fails_half_way_leaves_live_alone_and_the_next_run_is_clean(old):
     live = old.fingerprint()
     script = "import subprocess, sys; argv = sys.argv[1:]\n"
@@ -151,6 +154,7 @@ def test_a_migration_that_fails_half_way_leaves_live_alone_and_the_next_run_is_c
     assert old.leftovers(kept=old.kept_names()) == []
 
 
+@pytest.mark.fault(16)
 def test_a_command_that_does_nothing_is_not_believed(old):
     script = "import sys; print('1c28e167b74f (head)' if sys.argv[1] == 'heads' else 'done')"
     old.variables["letta_alembic_command"] = [sys.executable, "-c", script]
@@ -158,6 +162,7 @@ def test_a_command_that_does_nothing_is_not_believed(old):
     assert "instead of 1c28e167b74f" in played.report["message"]
 
 
+@pytest.mark.fault(19, "controller")
 @pytest.mark.parametrize("moment", ["migrate.run:begun", "migrate.run:done"])
 def test_a_run_killed_at_the_migration_leaves_live_alone_and_the_next_one_ends_well(old, moment):
     live = old.fingerprint()
@@ -180,6 +185,7 @@ REFUSALS = {
 }  # fmt: skip
 
 
+@pytest.mark.fault(15, "older")
 @pytest.mark.parametrize("case", REFUSALS)
 def test_migrations_that_cannot_be_are_refused_with_the_plan(old, case):
     changes, failure_class, said = REFUSALS[case]
@@ -203,6 +209,7 @@ def test_without_a_key_provider_keys_that_nothing_would_encrypt_are_named_before
     assert world.fingerprint() == before
 
 
+@pytest.mark.fault(42, "output")
 def test_no_password_and_no_key_is_shown_though_the_migrations_print_the_uri(old):
     script = "import os, sys; print('1c28e167b74f (head)'); print(os.environ.get('LETTA_PG_URI'), os.environ.get('LETTA_ENCRYPTION_KEY'))"
     old.variables["letta_alembic_command"] = [sys.executable, "-c", script + "; sys.exit(sys.argv[1] == 'upgrade')"]

@@ -71,6 +71,7 @@ def pair(pg):
         pg.drop_database(name)
 
 
+@pytest.mark.fault(23, "instant")
 def test_a_client_that_connects_for_an_instant_is_named_by_its_address_and_nothing_is_exchanged(pair):
     with Visitor(pair.server.database(pair.names["live"])) as visitor:
         assert places.wait_for(lambda: visitor.answers, 10)
@@ -86,6 +87,7 @@ def test_a_client_that_connects_for_an_instant_is_named_by_its_address_and_nothi
     assert pair.is_old_and_open()
 
 
+@pytest.mark.fault(23, "instant")
 def test_it_is_called_by_its_name_when_it_is_a_server_of_the_inventory_that_runs_again(pair):
     with Visitor(pair.server.database(pair.names["live"])), pytest.raises(RecoveryError) as caught:
         pair.swap_in(watch_seconds=2, session_timeout=5, servers={"letta1": "192.0.2.7", "letta2": "127.0.0.1", "letta3": "no such name"})
@@ -93,6 +95,7 @@ def test_it_is_called_by_its_name_when_it_is_a_server_of_the_inventory_that_runs
     assert "keep it down" in caught.value.next_step
 
 
+@pytest.mark.fault(23, "instant")
 def test_one_that_is_too_quick_to_be_seen_is_counted_and_the_way_to_its_address_is_told(pair):
     live = pair.server.database(pair.names["live"])
     with Watch(pair.server, pair.names["live"]) as watch:
@@ -112,6 +115,7 @@ def test_nobody_there_means_nobody_found(pair):
     assert pair.swap_in(watch_seconds=0.1)["previous"]["oid"] == pair.live_oid
 
 
+@pytest.mark.fault(23, "instant")
 def test_while_it_is_fenced_postgresql_itself_refuses_every_attempt_and_lets_them_in_again_afterwards(pair):
     live, guests = pair.names["live"], cutover.Guests(terminate=True)
     with Visitor(pair.server.database(live)) as visitor:
@@ -142,6 +146,8 @@ def test_who_is_let_be_on_purpose_is_kept_out_of_the_exchange_and_told(pair):
     assert "session" in told["detail"]
 
 
+@pytest.mark.fault(23, "stays")
+@pytest.mark.fault(37, "modest")
 def test_a_session_that_a_modest_role_may_not_look_into_is_a_session_all_the_same(pg, pair):
     pg.ensure_role("modest_looker", "no-secret-of-anybody")
     modest = pair.server.as_role("modest_looker", "no-secret-of-anybody")

@@ -13,6 +13,7 @@ from tests.integration.restore_kit import PASSWORD, fill, install_schema
 from tests.lab.seed import SAMPLE_KEY
 
 
+@pytest.mark.fault(27, "deleted")
 @pytest.mark.parametrize("key", sorted(AGENTS))
 def test_a_deleted_agent_comes_back_equal_and_nothing_else_changes(part, key):
     before = part.contents()
@@ -68,6 +69,7 @@ def without_versions(part, contents):
     return {name: item for name, item in contents.items() if name != "letta.block"}
 
 
+@pytest.mark.fault(27, "alive")
 @pytest.mark.parametrize("key", ["support", "sleeper", "react"])
 def test_a_damaged_agent_becomes_what_was_saved(part, key):
     before, blocks = part.contents(), part.sql("select id, value, label from block order by 1")
@@ -101,6 +103,7 @@ def change_shared(part):
     return block
 
 
+@pytest.mark.fault(27, "shared")
 def test_a_shared_block_is_kept_as_live_has_it_and_told_with_its_users(part):
     block = change_shared(part)
     part.delete_agent(AGENTS["support"])
@@ -112,6 +115,7 @@ def test_a_shared_block_is_kept_as_live_has_it_and_told_with_its_users(part):
     assert outcome["recompile"] == [AGENTS["support"]]
 
 
+@pytest.mark.fault(27, "shared")
 def test_a_shared_block_is_overwritten_when_the_policy_says_so_and_its_other_users_are_compiled_anew(part):
     saved = part.sql("select value from block where id = %s", (MADE["blocks"]["company"],))
     block = change_shared(part)
@@ -123,6 +127,7 @@ def test_a_shared_block_is_overwritten_when_the_policy_says_so_and_its_other_use
     assert part.sql("select value from block where id = %s", (block,)) == [("live has changed it",)]
 
 
+@pytest.mark.fault(27, "shared")
 def test_a_shared_block_comes_back_as_a_copy_of_its_own_when_the_policy_says_so(part):
     saved = part.sql("select value, label from block where id = %s", (MADE["blocks"]["company"],))
     block = change_shared(part)
@@ -137,6 +142,7 @@ def test_a_shared_block_comes_back_as_a_copy_of_its_own_when_the_policy_says_so(
     assert differing(before, part.contents()) == []
 
 
+@pytest.mark.fault(27, "shared")
 def test_a_shared_archive_and_a_shared_source_are_copied_with_all_that_is_in_them(part):
     archive, source = MADE["archives"]["shared"], MADE["folders"]["handbook"]
     part.sql("update archival_passages set text = 'changed' where archive_id = %s", (archive,))
@@ -159,6 +165,7 @@ def test_a_shared_archive_and_a_shared_source_are_copied_with_all_that_is_in_the
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(27, "changed")
 def test_newer_messages_go_by_default_and_the_plan_counts_them(part):
     say(part, AGENTS["support"], "newer")
     plan, _outcome = part.restore(agents=[AGENTS["support"]])
@@ -166,6 +173,7 @@ def test_newer_messages_go_by_default_and_the_plan_counts_them(part):
     assert part.sql("select 1 from messages where content::text like '%%newer%%'") == []
 
 
+@pytest.mark.fault(27, "changed")
 def test_newer_messages_that_continue_the_saved_ones_are_merged(part):
     saved = part.sql("select message_ids from agents where id = %s", (AGENTS["support"],))[0][0]
     part.sql("delete from messages where agent_id = %s and id = %s", (AGENTS["support"], saved[2]))
@@ -176,6 +184,7 @@ def test_newer_messages_that_continue_the_saved_ones_are_merged(part):
     assert part.sql("select count(*) from messages where id = any(%s)", (saved,)) == [(len(saved),)]
 
 
+@pytest.mark.fault(27, "changed")
 def test_messages_of_another_line_of_events_are_not_merged(part):
     agent = AGENTS["support"]
     third = "(select message_ids->>3 from agents where id = %s)"
@@ -201,6 +210,7 @@ def test_messages_alone_are_refused_for_an_agent_that_is_gone(part):
         part.restore(scopes=["messages"], agents=[AGENTS["support"]])
 
 
+@pytest.mark.fault(32, "taken")
 def test_messages_get_new_numbers_in_their_order_where_theirs_are_taken(part):
     agent = AGENTS["support"]
     order = part.sql("select id from messages where agent_id = %s order by sequence_id", (agent,))
@@ -218,6 +228,7 @@ def test_messages_get_new_numbers_in_their_order_where_theirs_are_taken(part):
 # -- other scopes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(32, "behind")
 def test_the_sequence_is_moved_beyond_every_number_in_use(part):
     part.delete_agent(AGENTS["support"])
     part.sql("select setval('message_seq_id', 1)")
@@ -307,6 +318,7 @@ def test_a_tool_of_the_same_name_that_does_something_else_is_used_and_told(part)
     assert [item["name"] for item in plan["mapped"] if not item["same"]] == ["add_numbers"]
 
 
+@pytest.mark.fault(27, "alive")
 def test_ids_that_belong_to_another_agent_here_are_refused(part):
     part.sql("update messages set agent_id = %s where agent_id = %s", (AGENTS["busy"], AGENTS["react"]))
     with pytest.raises(RecoveryError, match="another agent's in the live database"):
@@ -316,6 +328,7 @@ def test_ids_that_belong_to_another_agent_here_are_refused(part):
 # -- work, locks, and moves in between -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(29, "refused")
 def test_an_agent_at_work_is_refused_and_nothing_is_written(part):
     part.sql("update runs set status = 'running', updated_at = now() where id = (select id from runs where agent_id = %s limit 1)",
              (AGENTS["support"],))
@@ -326,6 +339,7 @@ def test_an_agent_at_work_is_refused_and_nothing_is_written(part):
     assert differing(before, part.contents()) == []
 
 
+@pytest.mark.fault(30)
 def test_live_that_moved_since_the_plan_is_planned_again_unless_more_would_be_lost(part):
     part.delete_agent(AGENTS["react"])
     begun = part.plan(agents=[AGENTS["support"], AGENTS["react"]])
@@ -338,6 +352,7 @@ def test_live_that_moved_since_the_plan_is_planned_again_unless_more_would_be_lo
     assert part.carry_out(begun)["replanned"] is True
 
 
+@pytest.mark.fault(22, "restores")
 def test_a_second_run_on_the_target_is_refused_with_the_holder(part):
     part.delete_agent(AGENTS["react"])
     begun = part.plan(agents=[AGENTS["react"]])
@@ -357,6 +372,7 @@ def test_check_mode_leaves_nothing_behind(part):
     assert not os.path.exists(os.path.join(part.root, ".runs"))
 
 
+@pytest.mark.fault(41, "check")
 def test_two_plans_of_the_same_thing_have_the_same_hash(part):
     part.delete_agent(AGENTS["support"])
     hashes = {part.plan(agents=[AGENTS["support"]], check=True)["plan"]["hash"] for _turn in range(2)}
@@ -374,6 +390,7 @@ def test_the_plan_tells_why_a_row_is_in(part):
     ]
 
 
+@pytest.mark.fault(26, "wrong")
 def test_secrets_are_tried_under_the_key_and_another_key_is_refused(part):
     plan = part.plan(agents=[AGENTS["support"]], check=True, key=SAMPLE_KEY)["plan"]
     assert (plan["secrets"]["verdict"], plan["secrets"]["total"]["under_key"]) == ("proven", 2)

@@ -23,6 +23,7 @@ NEW_RUN = (
 )
 
 
+@pytest.mark.fault(29, "waits")
 def test_no_work_of_the_agents_can_begin_while_they_are_held_and_others_do_not_wait(part):
     begun = part.plan(agents=[AGENTS["react"]])
     cut = Slice.load(Journal.load(begun["run_dir"]).data["facts"]["slice"]) if begun["run_dir"] else None
@@ -35,6 +36,7 @@ def test_no_work_of_the_agents_can_begin_while_they_are_held_and_others_do_not_w
             cursor.execute(NEW_RUN, (AGENTS["react"],))
 
 
+@pytest.mark.fault(29, "waits")
 def test_a_request_that_waited_for_the_agent_is_told_since_it_may_write_back_what_it_had_read(part):
     agent = AGENTS["react"]
     part.sql("delete from messages where agent_id = %s", (agent,))
@@ -72,6 +74,7 @@ def test_what_is_written_is_proven_before_it_is_committed(part):
     assert differing(before, part.contents()) == []
 
 
+@pytest.mark.fault(27, "restrict")
 def test_a_newer_file_that_somebody_else_has_open_stays_when_its_source_is_brought_back(part):
     source, other = MADE["folders"]["handbook"], AGENTS["busy"]
     made = part.sql(
@@ -104,6 +107,7 @@ def test_a_newer_file_that_nobody_uses_goes_with_the_source_it_is_in(part):
     assert part.sql("select 1 from files where file_name = 'newer.md'") == []
 
 
+@pytest.mark.fault(27, "group")
 def test_members_of_a_group_that_are_gone_are_left_out_of_it(part):
     part.delete_agent(AGENTS["react"], AGENTS["memgpt v2"])
     plan, _outcome = part.restore(agents=[AGENTS["react"]])
@@ -113,6 +117,7 @@ def test_members_of_a_group_that_are_gone_are_left_out_of_it(part):
     assert part.sql("select agent_id from groups_agents where group_id = %s", (group,)) == [(AGENTS["memgpt"],)]
 
 
+@pytest.mark.fault(27, "group")
 def test_an_agent_comes_back_into_the_group_of_others_that_it_was_in(part):
     group = MADE["groups"]["supervised"]
     part.sql("update groups set agent_ids = %s::json, description = 'changed since' where id = %s", ('["%s"]' % AGENTS["memgpt"], group))
@@ -133,6 +138,7 @@ def test_a_kept_block_is_attached_under_the_label_it_has_now(part):
     assert part.sql(attached, (AGENTS["support"], block)) == [("firm",)]
 
 
+@pytest.mark.fault(31, "history")
 def test_blocks_with_a_history_come_back_with_it_and_the_pointer_into_it(part):
     block = MADE["blocks"]["unattached"]
     part.sql(
@@ -156,6 +162,7 @@ def test_blocks_with_a_history_come_back_with_it_and_the_pointer_into_it(part):
     assert differing(before, part.contents()) == []
 
 
+@pytest.mark.fault(37, "modest")
 def test_a_role_that_may_not_make_temporary_tables_is_told_which_grant_it_lacks(part):
     part.delete_agent(AGENTS["react"])
     part.sql("revoke temporary on database %s from public" % part.database)
@@ -182,6 +189,7 @@ def test_a_full_restore_that_replaced_the_database_ends_the_undo(part):
         part.undo()
 
 
+@pytest.mark.fault(28)
 def test_a_backup_newer_than_live_is_refused(part):
     part.sql("update alembic_version set version_num = 'b2c3d4e5f6a8'")
     with pytest.raises(RecoveryError, match="newer") as caught:
@@ -201,3 +209,16 @@ def test_rows_that_lie_on_disk_are_for_their_owner_alone_and_go_when_the_run_is_
     assert {mode for path, mode in found.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in found.items() if path.is_file()} == {0o600}
     assert {path.name for path in found if path.is_dir()} == {"before"}
+
+
+@pytest.mark.fault(27, "template")
+def test_an_agent_that_names_templates_nobody_has_comes_back_with_their_names(part):
+    names = {"template_id": "template-gone", "base_template_id": "base-gone", "deployment_id": "deployment-gone"}
+    words = ", ".join("%s = '%s'" % item for item in names.items())
+    part.sql("update agents set %s where id = %%s" % words, (AGENTS["support"],))
+    set_id, before = part.take_set(), part.contents()
+    part.delete_agent(AGENTS["support"])
+    _plan, outcome = part.restore(agents=[AGENTS["support"]], backup_id=set_id)
+    assert [row["name"] for row in outcome["tables"] if row["digest"] == "differs"] == []
+    assert part.sql("select %s from agents where id = %%s" % ", ".join(names), (AGENTS["support"],)) == [tuple(names.values())]
+    assert part.contents()["letta.agents"] == before["letta.agents"]

@@ -42,6 +42,7 @@ def delete(bed, agent):
     bed.letta.api("DELETE", "/v1/agents/%s" % agent)
 
 
+@pytest.mark.fault(27, "deleted")
 def test_a_deleted_agent_comes_back_while_others_keep_working(fresh_bed, part):
     bed, agent = fresh_bed, fresh_bed.agent("support-bot")
     before = kit.agent_state(bed.letta, agent)
@@ -68,6 +69,7 @@ def test_a_deleted_agent_comes_back_while_others_keep_working(fresh_bed, part):
     assert kit.differences(foreign, kit.foreign_rows(bed.live, mine)) == []
 
 
+@pytest.mark.fault(27, "sleeptime", "group")
 @pytest.mark.parametrize("name", ["sleeper", "boss", "odd", "alfa"])
 def test_agents_of_every_kind_come_back(fresh_bed, part, name):
     bed, agent = fresh_bed, fresh_bed.agent(name)
@@ -83,6 +85,7 @@ def test_agents_of_every_kind_come_back(fresh_bed, part, name):
     assert bed.letta.say(agent, "Hello again")
 
 
+@pytest.mark.fault(27, "alive")
 @pytest.mark.parametrize("damage", [kit.delete_messages, kit.detach_blocks, None])
 def test_an_agent_that_lives_becomes_what_was_saved(fresh_bed, part, damage):
     bed, agent = fresh_bed, fresh_bed.agent("support-bot")
@@ -99,6 +102,7 @@ def test_an_agent_that_lives_becomes_what_was_saved(fresh_bed, part, damage):
     assert same(bed.letta, agent, damaged) == []
 
 
+@pytest.mark.fault(27, "changed")
 def test_messages_that_are_newer_are_kept_when_they_continue_the_saved_ones(fresh_bed, part):
     bed, agent = fresh_bed, fresh_bed.agent("support-bot")
     saved = kit.agent_state(bed.letta, agent)["messages"]
@@ -112,6 +116,7 @@ def test_messages_that_are_newer_are_kept_when_they_continue_the_saved_ones(fres
     assert bed.letta.say(agent, "And on it goes")
 
 
+@pytest.mark.fault(29, "waits", "refused")
 def test_an_agent_at_work_is_waited_for_then_refused_then_restored(fresh_bed, part, openai_stub):
     bed, agent = fresh_bed, fresh_bed.agent("support-bot")
     kit.detach_blocks(bed.live, agent)
@@ -172,6 +177,7 @@ def test_the_playbook_reads_back_compiles_anew_and_drops_keys_of_the_agent_alone
     assert "Read the agents back" in played.output  # which is module agent_readback
 
 
+@pytest.mark.fault(27, "shared")
 @pytest.mark.parametrize("policy", ["keep", "overwrite", "copy"])
 def test_a_block_shared_with_three_others_is_what_the_policy_says_for_letta_too(fresh_bed, part, policy):
     bed, agent, block = fresh_bed, fresh_bed.agent("support-bot"), fresh_bed.made["blocks"]["company"]

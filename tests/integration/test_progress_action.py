@@ -171,6 +171,7 @@ def test_a_task_over_its_time_is_stopped_on_the_host(acme):
     assert not mark.exists()
 
 
+@pytest.mark.fault(21, "goes-on")
 def test_the_module_goes_on_when_the_controller_dies(acme):
     mark = acme / "mark"
     process = start(acme, [{"acme.slow.followed": {"seconds": 5, "mark": str(mark)}}])
@@ -212,6 +213,7 @@ def test_no_log_silences_the_progress_too(acme):
     assert "load" not in out
 
 
+@pytest.mark.fault(42, "arguments")
 def test_no_secret_is_on_a_command_line_while_the_module_runs(acme):
     process = start(acme, [{"acme.slow.followed": {"seconds": 4, "password": SECRET}}])
     seen = set()

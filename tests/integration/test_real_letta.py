@@ -123,6 +123,7 @@ def test_everything_reads_back_as_it_did_before_the_backup_but_for_what_was_reco
     assert unexplained == []
 
 
+@pytest.mark.fault(33, "run", "step", "job")
 def test_nothing_is_left_that_no_server_works_on(restored, facts):
     server, report, _digests = restored
     for table, column, values in (("runs", "status", "created running"), ("steps", "status::text", "PENDING"),
@@ -143,6 +144,7 @@ def test_agents_without_interrupted_work_are_what_they_were_byte_for_byte(restor
     assert touched == interrupted and len(saved) - len(touched) >= 5
 
 
+@pytest.mark.fault(33, "message")
 @pytest.mark.parametrize("name", ["support", "memgpt", "memgpt v2", "react", "sleeper", "busy", "streamed"])
 def test_a_new_message_is_answered_and_persisted_after_all_old_ones(on_restored, facts, name):
     agent = facts["made"]["agents"][name]
@@ -179,6 +181,7 @@ def test_a_restored_conversation_goes_on(on_restored, facts):
     assert after[:len(before)] == before and after[len(before)]["content"] == "And now?"
 
 
+@pytest.mark.fault(33, "approval")
 def test_the_pending_approval_is_still_pending_and_can_be_given(on_restored, facts):
     agent = facts["made"]["agents"]["careful"]
     with pytest.raises(ApiError, match="409"):
@@ -191,6 +194,7 @@ def test_the_pending_approval_is_still_pending_and_can_be_given(on_restored, fac
     assert "wiped all" in json.dumps(answer["messages"])
 
 
+@pytest.mark.fault(33, "approval")
 def test_a_denied_request_for_approval_no_longer_stands_in_the_way_of_a_new_message(on_restored, facts):
     agent = facts["made"]["agents"]["careful"]
     on_restored.say(agent, 'Wipe them: [[call:wipe_records {"name": "more"}]]')
@@ -258,6 +262,7 @@ def sequence_set_back(on_restored):
     query(on_restored.server, "SELECT setval('message_seq_id', %s)", (last,))
 
 
+@pytest.mark.fault(32, "behind")
 def test_without_the_sequence_an_agent_answers_but_keeps_nothing(on_restored, facts, sequence_set_back):
     """The silent loss that the tests above would catch, brought about on purpose."""
     agent = facts["made"]["agents"]["support"]

@@ -88,6 +88,7 @@ def test_a_sound_database_is_left_byte_for_byte_as_it_is(sound_database, tmp_pat
     assert not (tmp_path / "undo.jsonl").exists()
 
 
+@pytest.mark.fault(33, "run", "step", "callback")
 @pytest.mark.parametrize("status", ["created", "running"])
 def test_a_run_nobody_works_on_is_cancelled_with_its_step_and_metrics(sound_database, status):
     change(sound_database, "update runs set status = '%s', stop_reason = null, callback_url = 'http://127.0.0.1:9/', created_at = now() - "
@@ -113,12 +114,14 @@ def test_a_run_without_metrics_gets_them_since_letta_cannot_update_it_otherwise(
     assert row(sound_database, "run_metrics", RUN, "agent_id", "num_steps") == [AGENT, 1]
 
 
+@pytest.mark.fault(33, "step")
 def test_a_step_that_a_cancelled_run_left_behind_is_closed_and_one_without_any_status_is_left(sound_database):
     change(sound_database, "update steps set status = 'PENDING' where id = '%s'" % STEP, "update runs set status = 'cancelled'")
     assert list(told(reconcile(sound_database))) == [STEP]
     assert row(sound_database, "steps", entity("step", 1), "status") == [None]
 
 
+@pytest.mark.fault(33, "job", "batch")
 def test_jobs_and_batches_are_cancelled(sound_database):
     change(sound_database, "update jobs set status = 'running', completed_at = null", "update llm_batch_job set status = 'running'",
            "update llm_batch_items set request_status = 'created'")
@@ -181,6 +184,7 @@ def test_a_return_without_its_call_and_a_call_without_an_id_are_cut_and_their_ro
     assert set(broken(sound_database)) == {"messages.json_columns"}, "the row itself is still one that Letta cannot read"
 
 
+@pytest.mark.fault(31, "message")
 def test_messages_that_are_gone_leave_the_context_as_they_would_at_letta_s_next_checkpoint(sound_database):
     change(sound_database, "update agents set message_ids = '%s' where id = '%s'" % (json.dumps([*M[:3], LATER[0], M[3]]), AGENT))
     reconcile(sound_database)
@@ -252,6 +256,7 @@ def ask(server):
            "update runs set status = 'running', stop_reason = null")
 
 
+@pytest.mark.fault(33, "approval")
 def test_a_request_for_approval_stays_and_its_run_ends_as_letta_ends_it(sound_database):
     ask(sound_database)
     plan = reconcile(sound_database)
@@ -261,6 +266,7 @@ def test_a_request_for_approval_stays_and_its_run_ends_as_letta_ends_it(sound_da
     assert broken(sound_database) == {}
 
 
+@pytest.mark.fault(33, "approval")
 def test_denied_requests_are_closed_as_when_letta_cancels_the_run(sound_database):
     ask(sound_database)
     change(sound_database, "update runs set status = 'completed', stop_reason = 'requires_approval'")
@@ -362,6 +368,7 @@ def test_a_report_changes_nothing_and_says_what_would_be_done(sound_database):
     ]
 
 
+@pytest.mark.fault(41, "twice")
 def test_a_second_reconciliation_finds_nothing_to_do(sound_database):
     break_much(sound_database)
     reconcile(sound_database)
@@ -383,6 +390,7 @@ def test_on_a_live_system_an_agent_where_something_happened_lately_is_left_and_n
     assert {item["id"] for item in plan.alive} == {FILE, JOB}, "a provider may work on a batch for a day"
 
 
+@pytest.mark.fault(30)
 def test_nothing_is_written_when_an_agent_begins_to_work_meanwhile(sound_database, monkeypatch):
     """Its run is not in the snapshot, and its next checkpoint would overwrite the context."""
     change(sound_database, "update agents set message_ids = '%s' where id = '%s'" % (json.dumps([*M[:3], CALL]), AGENT))
@@ -400,6 +408,7 @@ def test_nothing_is_written_when_an_agent_begins_to_work_meanwhile(sound_databas
     assert context(sound_database) == [*M[:3], CALL]
 
 
+@pytest.mark.fault(30)
 def test_nothing_is_written_when_somebody_changes_a_row_meanwhile(sound_database, monkeypatch, tmp_path):
     change(sound_database, "update runs set status = 'running'")
     make = engine.make_plan
@@ -437,6 +446,7 @@ def test_a_phase_that_finds_more_changed_than_it_planned_fails_and_names_the_tab
     assert journal.state("reconcile.apply") == "begun", "such a side database is not taken up again"
 
 
+@pytest.mark.fault(37, "modest")
 def test_a_role_that_may_not_write_changes_nothing_and_is_told_so(sound_database, pg):
     change(sound_database, "update runs set status = 'running'")
     pg.execute("revoke update on letta.runs from letta", sound_database.dbname)
@@ -444,3 +454,14 @@ def test_a_role_that_may_not_write_changes_nothing_and_is_told_so(sound_database
         reconcile(sound_database)
     assert "nothing was changed" in caught.value.now
     assert USER not in str(caught.value)
+
+
+@pytest.mark.fault(31, "step")
+def test_an_open_step_of_an_agent_that_is_gone_is_closed_and_disturbs_nobody(sound_database):
+    gone = "agent-00000000-0000-4000-8000-00000000dead"
+    change(sound_database, "update steps set status = 'PENDING', stop_reason = null, run_id = null, agent_id = '%s', updated_at = now() - "
+           "interval '1 hour' where id = '%s'" % (gone, STEP))
+    plan = reconcile(sound_database)
+    print(told(plan))
+    assert row(sound_database, "steps", STEP, "status::text", "agent_id") == ["CANCELLED", gone]
+    assert broken(sound_database) == {}

@@ -71,6 +71,7 @@ def refusal(server):
     return error
 
 
+@pytest.mark.fault(34, "foreign", "locks")
 def test_lettas_keys_go_and_those_of_others_stay_in_this_and_other_databases(server, client, redis_server):
     foreign = fill(client)
     elsewhere = redis_server.client(db=DATABASE + 1)
@@ -105,6 +106,7 @@ def test_a_limit_drops_the_keys_of_some_agents_conversations_and_runs_alone(serv
     assert sum(count["kept"] for count in done["classes"].values()) == done["kept"]
 
 
+@pytest.mark.fault(34, "foreign")
 def test_among_a_hundred_thousand_foreign_keys_lettas_are_found_in_bounded_batches(server, client):
     foreign = 100_000
     client.eval("for n = 1, %d do redis.call('SET', 'conversation:lock:' .. n, 'x') end" % foreign, 0)
@@ -155,6 +157,7 @@ def test_a_user_who_may_not_unlink_is_told_what_to_allow_and_nothing_is_gone(ser
         client.execute_command("ACL", "DELUSER", "looker")
 
 
+@pytest.mark.fault(34, "down")
 def test_a_server_that_says_nothing_is_given_up_after_the_time_out_once(server):
     import socket
 

@@ -58,6 +58,7 @@ def keys(own):
     return {key.decode("utf-8", "replace") for key in own.client(decode_responses=False).scan_iter()}
 
 
+@pytest.mark.fault(34, "aof", "locks")
 def test_a_set_s_redis_is_back_with_its_owner_and_old_locks_go_with_the_align(own, snapshot):
     path, foreign = snapshot
     facts = stopped(own)
@@ -93,6 +94,7 @@ def test_back_is_what_was_there_before(own, snapshot):
     assert [name for name in os.listdir(facts["dir"]) if "before" in name or "new-" in name or "r-1" in name] == []
 
 
+@pytest.mark.fault(20, "folder")
 @pytest.mark.parametrize("moment", range(4))
 def test_killed_at_any_step_the_next_call_ends_it_or_takes_it_back(own, snapshot, monkeypatch, moment):
     path, foreign = snapshot

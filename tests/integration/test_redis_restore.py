@@ -50,6 +50,7 @@ def check(report, name):
     return next(item for item in report["checks"] if item["id"] == name)
 
 
+@pytest.mark.fault(34, "down", "locks")
 def test_a_restore_drops_lettas_keys_before_the_start_and_a_rollback_without_redis_completes(world, shared_redis):
     program = world.folder / "fake-letta"
     program.write_text(FAKE_LETTA % {"python": sys.executable, "port": shared_redis.port, "password": PASSWORD, "uuid": UUID})

@@ -66,6 +66,7 @@ def dumped(server):
     return "\n".join(row[0] or "" for (table,) in tables for row in query(server, "SELECT string_agg(t::text, ' ') FROM %s t" % table))
 
 
+@pytest.mark.fault(39, "mark")
 def test_a_server_without_the_mark_is_refused_also_when_only_a_database_carries_it(pg, letta_shape, call):
     server = pg.clone_database("blank_me_not", letta_shape, password=PASSWORD)
     try:
@@ -85,6 +86,7 @@ def test_in_check_mode_what_would_be_emptied_is_counted_and_nothing_is(staging, 
     assert counted["changed"] and counted["emptied"]["providers.api_key_enc"] == 1 and dumped(staging) == before
 
 
+@pytest.mark.fault(33, "callback")
 def test_no_secret_no_callback_no_background_turn_and_no_model_but_the_fake_is_left(staging, call):
     before = dict(query(staging, "SELECT id, llm_config->>'context_window' FROM agents"))
     done = call(letta_blank, model_url="http://127.0.0.1:8399/v1", **login(staging))

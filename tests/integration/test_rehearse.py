@@ -75,17 +75,20 @@ def test_the_good_set_passes_with_every_table_served_by_a_real_letta_and_agents_
     assert record["letta"]["to"] == "0.16.8" and record["rto"]["met"] is True and record["seconds"]["total"] > 5
 
 
+@pytest.mark.fault(40, "failed")
 def test_a_set_that_lost_a_message_and_one_with_a_flipped_bit_fail_each_with_its_reason(rehearsed):
     lost, corrupt = of(rehearsed, LOST), of(rehearsed, CORRUPT)
     assert (lost["verdict"], lost["failure_class"]) == ("failed", "verify_failed") and "messages" in lost["reason"]
     assert (corrupt["verdict"], corrupt["failure_class"]) == ("failed", "backup_corrupt") and "checksum" in corrupt["reason"]
 
 
+@pytest.mark.fault(40, "failed")
 def test_one_bad_set_fails_the_rehearsal_with_ansibles_exit_code_of_a_failure(rehearsed):
     assert rehearsed.rc == 2 and rehearsed.report["verdict"] == "failed"
     assert "PROOF  the promise does NOT hold: 3 sets rehearsed, 1 passed, 2 failed" in rehearsed.output
 
 
+@pytest.mark.fault(39, "production")
 def test_the_sets_and_production_are_as_they_were_and_nothing_of_the_rehearsal_is_left(rehearsed, stage):
     assert stage.fingerprint() == rehearsed.before
     assert os.listdir(stage.folder / "stands") == [] and stage.leftovers() == []
@@ -101,6 +104,7 @@ def _read(path):
         return b""
 
 
+@pytest.mark.fault(42, "output", "report")
 def test_no_secret_is_printed_or_kept_in_a_report(rehearsed, stage):
     kept = b"".join(path.read_bytes() for path in stage.reports.rglob("*") if path.is_file())
     for secret in (SAMPLE_KEY, PASSWORD):
@@ -129,6 +133,7 @@ def test_check_mode_says_what_would_be_rehearsed_and_starts_nothing(stage):
     assert SAMPLE.name in played.output and stage.tree(stage.root) == before and os.listdir(stage.folder / "stands") == []
 
 
+@pytest.mark.fault(40, "error")
 def test_a_store_that_does_not_answer_is_no_verdict_with_an_exit_code_of_its_own(stage):
     root = stage.folder / "empty"
     root.mkdir(mode=0o700, exist_ok=True)
@@ -150,11 +155,13 @@ def test_without_the_key_nothing_is_said_of_encrypted_secrets(stage):
     assert played.rc == 4 and "letta_encryption_key is not set" in played.output, played.output[-3000:]
 
 
+@pytest.mark.fault(26, "wrong")
 def test_a_wrong_key_fails(stage):
     played = stage.play("rehearse.yml", "-e", json.dumps({"letta_encryption_key": "another", "letta_rehearse_sets": [SAMPLE.name]}))
     assert played.rc == 2 and of(played, SAMPLE.name)["failure_class"] == "key_mismatch", played.output[-3000:]
 
 
+@pytest.mark.fault(39, "production")
 def test_a_staging_inventory_that_names_production_is_refused(stage):
     given = {"letta_rehearse_place": "hosts", "letta_rehearse_inventory": str(stage.inventory()), "letta_rehearse_target": "db1/letta",
              "letta_rehearse_sets": [SAMPLE.name]}  # fmt: skip

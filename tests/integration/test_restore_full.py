@@ -32,6 +32,8 @@ def phases_of(report):
     return {phase["name"]: phase["status"] for phase in report["phases"]}
 
 
+@pytest.mark.fault(41, "twice")
+@pytest.mark.fault(15, "equal")
 @pytest.mark.slow
 def test_a_restore_brings_back_what_was_saved_and_the_second_run_changes_nothing(world, saved):
     old = world.fingerprint()
@@ -82,6 +84,7 @@ def check_report(report, world):
         assert PASSWORD not in text
 
 
+@pytest.mark.fault(38, "empty")
 @pytest.mark.slow
 def test_a_restore_onto_an_empty_server_makes_the_database(empty_world, saved):
     played = empty_world.play("restore-full.yml").ok()
@@ -90,6 +93,7 @@ def test_a_restore_onto_an_empty_server_makes_the_database(empty_world, saved):
     assert played.report["undo"]["command"] is None
 
 
+@pytest.mark.fault(41, "check")
 @pytest.mark.slow
 def test_check_mode_prints_the_plan_with_its_last_rehearsal_and_writes_nothing(world):
     (set_id,) = [info.id for info in catalogue.list_sets(world.root)]
@@ -103,6 +107,7 @@ def test_check_mode_prints_the_plan_with_its_last_rehearsal_and_writes_nothing(w
     assert played.recap()["changed"] == 0
 
 
+@pytest.mark.fault(41, "tags")
 @pytest.mark.slow
 def test_a_side_database_is_prepared_ahead_and_cut_over_later(world, saved):
     nothing_there = world.play("restore-full.yml", "--tags", "cutover").refused("usage")
@@ -124,6 +129,7 @@ def test_a_side_database_is_prepared_ahead_and_cut_over_later(world, saved):
     assert world.leftovers(world.kept_names()) == []
 
 
+@pytest.mark.fault(41, "tags")
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--tags", "validate"), ("--skip-tags", "validate"), ("--tags", "postgres")])
 def test_tags_that_would_skip_a_needed_phase_are_refused(world, arguments):
@@ -140,6 +146,7 @@ def test_without_a_confirmation_nothing_happens(world):
     assert (world.fingerprint(), world.leftovers()) == (old, [])
 
 
+@pytest.mark.fault(12, "database")
 @pytest.mark.slow
 def test_a_database_with_a_hostile_name_in_another_schema_is_restored_whole(pg, make_world):
     """Name, owner and schema are data: nothing in them is run, split, or taken for a template or a connection string."""
@@ -186,6 +193,7 @@ def test_letta_in_schema_public_reached_by_one_uri_is_restored_whole(pg, make_wo
     assert world.leftovers(world.kept_names()) == []
 
 
+@pytest.mark.fault(23, "stays")
 @pytest.mark.slow
 def test_a_session_that_stays_makes_the_cutover_give_up_and_the_next_run_goes_on_there(world, saved):
     old = world.fingerprint()

@@ -9,6 +9,7 @@ from tests.integration.test_volumes_restore import checks, tree, write
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.fault(25)
 def test_a_rollback_brings_the_old_database_back_and_keeps_the_restored_one(world):
     memory = world.folder / "memory"
     write(memory, "saved", "a")

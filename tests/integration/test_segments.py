@@ -120,6 +120,7 @@ def test_pieces_are_of_the_dumps_snapshot_while_others_write(world):
     assert {row["digest"] for row in staged(world, manifest)["tables"]} == {"equal"}
 
 
+@pytest.mark.fault(38, "text")
 def test_every_kind_of_value_and_name_comes_back_and_what_may_differ_elsewhere_stays_text(world):
     with closing(connect(world.live)) as conn, conn.cursor() as cursor:
         cursor.execute(ODD)
@@ -170,6 +171,8 @@ def cut_between_rows(data):
     return binarycopy.HEADER + b"".join(count.to_bytes(2, "big") + row for row in rows[:-1])
 
 
+@pytest.mark.fault(1, "dump")
+@pytest.mark.fault(2, "rebuilt")
 @pytest.mark.parametrize("change", [cut_between_rows, lambda data: data[: len(data) // 2], lambda data: b"nothing of the kind"])
 def test_a_damaged_piece_is_told_by_its_name_before_and_while_it_is_loaded(world, change):
     manifest = world.backup()
@@ -184,6 +187,7 @@ def test_a_damaged_piece_is_told_by_its_name_before_and_while_it_is_loaded(world
     assert world.database + "_side" not in world.databases()
 
 
+@pytest.mark.fault(14, "older")
 def test_a_server_whose_vectors_have_another_binary_form_is_refused_before_anything_is_loaded(world):
     manifest = world.backup()
     folder = Path(world.root, manifest["id"])

@@ -167,6 +167,7 @@ def test_commands_given_as_strings_are_split_and_meet_no_shell(stage):
     assert not marker.exists()
 
 
+@pytest.mark.fault(24, "stop")
 def test_a_service_that_will_not_stop_is_named_with_what_still_runs(stage):
     ensure_service(stage.options(), "started")
     stage.set("stubborn")
@@ -198,6 +199,7 @@ def test_a_foreign_server_on_the_port_is_not_taken_for_ours(stage):
         ensure_service(stage.options(status=["false"]), "started")
 
 
+@pytest.mark.fault(24, "unhealthy")
 def test_a_healthy_server_that_cannot_decrypt_its_agents_is_not_started(stage):
     stage.set("wrong_key")
     with pytest.raises(RecoveryError, match="another LETTA_ENCRYPTION_KEY") as caught:
@@ -215,6 +217,7 @@ def test_a_wrong_token_is_named_and_not_repeated(stage):
     assert "wrong-token" not in json.dumps(caught.value.as_dict())
 
 
+@pytest.mark.fault(24, "start")
 def test_a_server_that_crashes_is_given_up_early_with_the_end_of_its_output_and_no_secret(stage, monkeypatch):
     monkeypatch.setattr(services, "DOWN_FOR_GOOD_SECONDS", 0.5)
     stage.set("crash")
@@ -235,6 +238,7 @@ def test_a_start_command_that_fails_is_shown_with_what_it_said(stage):
         ensure_service(stage.options(start=failing), "started")
 
 
+@pytest.mark.fault(24, "start")
 def test_a_start_command_that_never_returns_is_ended_with_all_it_started(stage):
     script = "import os, subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); import time; time.sleep(60)"
     with pytest.raises(RecoveryError, match="did not end in time") as caught:
@@ -254,6 +258,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.fault(24, "stop")
 @pytest.mark.slow
 def test_a_hanging_server_counts_as_running(stage):
     ensure_service(stage.options(), "started")

@@ -109,6 +109,7 @@ def test_the_plan_decrypts_no_more_than_it_looks_at(sealed_world, trust, monkeyp
     assert os.listdir(trust.scratch_dir) == []
 
 
+@pytest.mark.fault(3, "unsigned", "stranger")
 def test_an_unsigned_and_a_strangers_set_are_passed_over_by_name(sealed_world, shape_set, sealed_set, trust):
     sealed_world.copy_set(shape_set)
     newer = os.path.join(sealed_world.root, "lb-20991231T000000Z-abcdef")
@@ -233,6 +234,7 @@ def old_tools(folder, pg, says):
     return str(folder)
 
 
+@pytest.mark.fault(13, "floor")
 def test_tools_below_the_floor_are_a_warning_for_archives_and_a_refusal_for_plain_sql(world, pg, tmp_path):
     old = old_tools(tmp_path / "old", pg, "18.5 (Debian 18.5-1)")
     begun = runs.begin(world.admin, world.run_options(bin_dir=old, check=True))

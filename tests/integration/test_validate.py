@@ -71,6 +71,7 @@ def test_more_than_ten_offenders_are_counted_and_ten_are_named(database):
     assert "23 rows of runs" in finding.detail
 
 
+@pytest.mark.fault(32, "behind")
 def test_a_sequence_behind_its_column_is_found(database):
     query(database, "select setval('message_seq_id', 3)")
     found = broken(database)
@@ -116,6 +117,21 @@ def test_an_invalid_index_is_found(pg, database):
     assert found["schema.indexes"].examples == (name,)
 
 
+@pytest.mark.fault(37, "collation")
+def test_a_collation_that_has_changed_since_an_index_was_built_is_a_warning_with_what_to_do(pg, database):
+    query(database, "create collation letta.of_then (provider = builtin, locale = 'C.UTF-8')")
+    query(database, "create index sorted_by_then on block (label collate letta.of_then)")
+    superuser(pg, database, "update pg_collation set collversion = '0' where collname = 'of_then'")
+    (found,) = [item for item in validate_database(database) if item.id == "schema.collations"]
+    assert (found.status, found.examples) == ("warn", ("of_then",))
+    assert CHECKS["schema.collations"].advice.startswith("REINDEX")
+    query(database, "reindex index sorted_by_then")
+    query(database, "alter collation letta.of_then refresh version")
+    (found,) = [item for item in validate_database(database) if item.id == "schema.collations"]
+    assert found.status == "pass"
+
+
+@pytest.mark.fault(14, "dimension")
 @pytest.mark.parametrize("table", ["archival_passages", "source_passages"])
 def test_a_vector_of_another_width_is_found_where_the_column_allows_it(database, table):
     query(database, "alter table %s alter embedding type vector" % table)
@@ -127,6 +143,7 @@ def test_a_vector_of_another_width_is_found_where_the_column_allows_it(database,
     assert found["vectors.%s" % table].examples == (victim,)
 
 
+@pytest.mark.fault(37, "owner")
 def test_a_role_that_sees_no_tables_is_found_before_letta_starts_as_if_empty(pg, database):
     superuser(pg, database, 'alter database "%s" reset search_path' % database.dbname)
     # The role is named like the schema, which hides the missing setting.
@@ -159,11 +176,13 @@ def test_search_paths_are_read_as_postgresql_stores_them():
     assert split_path('""') == []
 
 
+@pytest.mark.fault(14, "schema")
 def test_a_vector_extension_elsewhere_is_found(pg, database):
     superuser(pg, database, "create schema elsewhere", "alter extension vector set schema elsewhere")
     assert list(broken(database)) == ["names.vector"]
 
 
+@pytest.mark.fault(15, "unknown", "empty", "heads", "table")
 @pytest.mark.parametrize(
     ("statement", "word"),
     [
@@ -212,7 +231,8 @@ def test_a_database_without_lettas_tables_says_so_and_stops(make_database):
 def test_only_checks_of_the_whole_database_are_structural(database):
     structural = {f.id for f in validate_database(database, expected_revision=HEAD) if is_structural(f.id)}
     assert structural == {
-        "revision.known", "revision.expected", "schema.constraints", "schema.primary_keys", "schema.indexes", "integrity.amcheck",
+        "revision.known", "revision.expected", "schema.constraints", "schema.primary_keys", "schema.indexes", "schema.collations",
+        "integrity.amcheck",
         "names.search_path", "names.vector", "queries.agents", "queries.messages", "queries.passages",
         "sequence.message_seq_id", "vectors.archival_passages", "vectors.source_passages",
     }  # fmt: skip

@@ -88,6 +88,7 @@ def test_what_a_run_staged_that_nobody_takes_up_goes_with_it(kept):
     assert [path.name for path in world.folder.glob("memory*")] == ["memory"]
 
 
+@pytest.mark.fault(1, "volume")
 def test_a_flipped_byte_in_the_archive_is_caught_before_it_is_unpacked(kept):
     world, memory, set_id = kept
     folder = Path(world.root) / set_id
@@ -97,6 +98,7 @@ def test_a_flipped_byte_in_the_archive_is_caught_before_it_is_unpacked(kept):
     assert [path.name for path in world.folder.glob("memory*")] == ["memory"]
 
 
+@pytest.mark.fault(2, "rebuilt")
 def test_an_archive_that_was_exchanged_for_another_is_told_by_its_tree_digest(kept, tmp_path):
     world, memory, set_id = kept
     folder = Path(world.root) / set_id
@@ -160,6 +162,7 @@ def test_the_module_stages_exchanges_and_removes_and_in_check_mode_only_says_so(
     assert call(letta_volume, state="staged", src=src, **dict(given, run_id="../x"))["failure_class"] == "usage"
 
 
+@pytest.mark.fault(24, "start")
 def test_volumes_of_two_hosts_are_exchanged_with_the_database_and_put_back_when_the_servers_do_not_start(make_world):
     """The way that ends well, and rollback.yml, are in test_rollback.py."""
     world = make_world()

@@ -82,6 +82,7 @@ def test_an_empty_store_and_a_missing_one_are_different_failures(sets, tmp_path)
     assert caught.value.failure_class == "preflight"
 
 
+@pytest.mark.fault(36, "future")
 def test_a_set_from_the_future_is_usable_with_a_warning(sets):
     sets.add(-2 * HOUR)
     (info,) = catalogue.list_sets(sets.root, NOW)

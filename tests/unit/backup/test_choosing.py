@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def make_unreadable(sets, set_id):
     rewrite(sets, set_id, files=[dict(entry, path="database/mem")])
 
 
+@pytest.mark.fault(1, "next")
 def test_a_damaged_copy_is_passed_over_for_the_same_set_in_the_next_store(sets, second):
     sets.add(2 * HOUR)
     new = sets.add(HOUR)
@@ -77,6 +79,7 @@ def test_a_damaged_copy_is_passed_over_for_the_same_set_in_the_next_store(sets, 
     ]
 
 
+@pytest.mark.fault(5, "eio")
 def test_a_copy_that_ends_in_an_input_output_error_is_not_called_damaged_and_nothing_is_noted_against_it(sets, second):
     new = sets.add(HOUR)
     both(sets, second, new)
@@ -93,6 +96,7 @@ def test_a_copy_that_ends_in_an_input_output_error_is_not_called_damaged_and_not
     assert not os.path.exists(sets.path(".catalog"))
 
 
+@pytest.mark.fault(5, "eio")
 def test_a_manifest_that_cannot_be_read_is_not_called_damaged(sets, second):
     new = sets.add(HOUR)
     both(sets, second, new)
@@ -130,6 +134,7 @@ def test_a_store_that_is_down_is_left_out_with_a_warning_and_all_of_them_down_is
     assert all(name in error.message for name in (gone, other))
 
 
+@pytest.mark.fault(6)
 def test_every_candidate_bad_is_a_table_of_reasons(sets):
     newest, middle, oldest = sets.add(HOUR), sets.add(2 * HOUR), sets.add(3 * HOUR)
     sets.flip(newest, "database/1.dat", 5)
@@ -166,6 +171,7 @@ def test_whether_the_next_set_is_taken_by_itself_is_what_was_asked_for(sets, wan
     assert "loses 1 d more: 3 902 messages, 1 agent (intake)" in error.next_step
 
 
+@pytest.mark.fault(7, "stop", "accepted")
 @pytest.mark.parametrize("wanted", ["latest", "id"])
 def test_the_age_limit_is_never_crossed_and_the_line_that_accepts_the_loss_is_printed(sets, wanted):
     worst, older, newer = sets.add(70 * HOUR), sets.add(60 * HOUR), sets.add(HOUR)
@@ -181,6 +187,7 @@ def test_the_age_limit_is_never_crossed_and_the_line_that_accepts_the_loss_is_pr
     assert search(sets.root, wanted=worst, max_age="2d").info.id == worst
 
 
+@pytest.mark.fault(7, "stop")
 def test_too_old_alone_is_measured_against_live(sets):
     sets.add(60 * HOUR)
     assert "loses 2 d 12 h more: 7 messages, 1 agent (billing)" in refusal(sets.root, max_age="2d").next_step
@@ -192,6 +199,7 @@ def test_an_asked_for_set_may_be_newer_than_the_one_offered_or_older(sets):
     assert "letta_backup_id=%s " % new in refusal(sets.root, wanted=old).next_step
 
 
+@pytest.mark.fault(36, "skew", "future")
 def test_sets_are_in_order_of_the_servers_time_whatever_the_clocks_say_and_the_future_is_warned_of(sets):
     older, future = sets.add(HOUR), sets.add(-3 * HOUR)
     os.utime(sets.path(older), (4e9, 4e9))
@@ -202,6 +210,24 @@ def test_sets_are_in_order_of_the_servers_time_whatever_the_clocks_say_and_the_f
     assert search(sets.root).info.id == older
 
 
+@pytest.mark.fault(36, "dst")
+def test_of_two_sets_in_the_hour_that_comes_twice_the_later_one_is_the_newer(sets, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")  # half past two twice in that night: 00:30 and 01:30 UTC
+    time.tzset()
+    try:
+        first, second = [sets.add(NOW - datetime(2026, 10, 25, hour, 30, tzinfo=timezone.utc)) for hour in (0, 1)]
+        choice = search(sets.root, max_age="400d")
+        assert choice.info.id == second
+        assert choice.info.age_seconds == (NOW - datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc)).total_seconds()
+        sets.flip(second, "database/1.dat", 3)
+        choice = search(sets.root)
+        assert (choice.info.id, choice.rejected[0]["loss"]["seconds"]) == (first, 3600)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.fault(3, "cluster")
 def test_a_set_of_another_cluster_is_not_taken_unasked_while_there_are_own_ones(sets):
     own, strange = sets.add(2 * HOUR), sets.add(HOUR)
     rewrite(sets, strange, postgresql={"system_identifier": "222", "dump_version": "18.6"})
@@ -213,6 +239,7 @@ def test_a_set_of_another_cluster_is_not_taken_unasked_while_there_are_own_ones(
     assert search(sets.root, cluster="111", wanted=strange).info.id == strange
 
 
+@pytest.mark.fault(3, "cluster")
 def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_there_are_own_ones(sets):
     own, strange = sets.add(2 * HOUR), sets.add(HOUR)
     rewrite(sets, strange, database=dict(manifests.load(sets.path(strange))["database"], name="letta_of_others"))
@@ -232,6 +259,7 @@ def test_a_set_of_another_system_in_the_same_store_is_not_taken_unasked_while_th
     assert search(sets.root, database=mine).info.id == strange, "a safety copy is no set of its own"
 
 
+@pytest.mark.fault(3, "missing", "cut", "edited", "label")
 def test_each_fault_of_a_manifest_has_its_own_reason(sets):
     ids = [sets.add(number * HOUR) for number in range(1, 7)]
     os.unlink(sets.path(ids[0], "manifest.json"))

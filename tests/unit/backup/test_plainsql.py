@@ -68,6 +68,7 @@ def test_rows_that_nobody_reads_are_passed_over():
     assert kinds == ["copy", "run"]
 
 
+@pytest.mark.fault(10, "shell", "program")
 @pytest.mark.parametrize(
     "evil",
     [
@@ -107,16 +108,19 @@ def test_anything_else_is_refused_by_its_line(evil):
     assert reason
 
 
+@pytest.mark.fault(10, "newline")
 def test_a_newline_in_a_table_name_smuggles_no_command_through_a_comment():
     line, reason = refusal(HEAD + "-- Name: evil\n\\! touch canary\n; Type: TABLE\n" + TAIL)
     assert (line, "psql command" in reason) == (HEAD.count("\n") + 2, True)
 
 
+@pytest.mark.fault(10, "newline")
 def test_a_quoted_name_with_a_newline_and_a_command_runs_nothing():
     line, _reason = refusal(HEAD + 'CREATE TABLE letta."evil\n\\! touch canary\n" (a int); SELECT 1;\n' + TAIL)
     assert line > HEAD.count("\n")
 
 
+@pytest.mark.fault(10, "unrestrict")
 @pytest.mark.parametrize("forged", ["\\unrestrict other\n", "\\restrict second\n", "\\unrestrict abcDEF123\n" + TABLE, "\\unrestrict\n"])
 def test_a_forged_end_of_the_restricted_part_is_refused(forged):
     assert refusal(HEAD + TABLE + forged + TAIL)[0] > HEAD.count("\n")

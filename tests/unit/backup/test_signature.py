@@ -72,6 +72,7 @@ def test_a_signed_set_is_accepted_by_content_and_by_path_by_anybody_listed_and_b
         subprocess.run([*argv, sets.path(set_id, "manifest.json.sig")], stdin=stream, check=True, capture_output=True)
 
 
+@pytest.mark.fault(3, "unsigned", "stranger")
 def test_each_fault_of_a_signature_has_its_own_reason(sets, keys):
     trust, found = Trust(signers(keys)), {}
     found["unsigned"] = problem(sets, sets.add(), trust)

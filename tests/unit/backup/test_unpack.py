@@ -84,6 +84,8 @@ OFFENCES = {
 }
 
 
+@pytest.mark.fault(8, "up", "absolute", "symlink", "hardlink", "device", "setuid", "twice", "nul", "deep")
+@pytest.mark.fault(9, "sparse")
 @pytest.mark.parametrize("offence", OFFENCES)
 def test_an_offence_refuses_the_whole_archive_and_leaves_nothing(offence, refused, tmp_path):
     reason, members = OFFENCES[offence]
@@ -92,6 +94,7 @@ def test_an_offence_refuses_the_whole_archive_and_leaves_nothing(offence, refuse
     assert reason in error.message
 
 
+@pytest.mark.fault(9, "sparse")
 def test_a_sparse_file_of_a_tebibyte_takes_no_room(refused, tmp_path):
     with open(tmp_path / "sparse.tar", "wb") as out:  # GNU's old form: a map of (offset, bytes) in the header itself
         info = bytearray(header("huge", 512, b"S"))
@@ -105,11 +108,13 @@ def test_a_sparse_file_of_a_tebibyte_takes_no_room(refused, tmp_path):
     assert "special file" in refused(str(tmp_path / "sparse.tar"), 1, 1 << 20).message
 
 
+@pytest.mark.fault(9, "bomb")
 def test_a_member_that_claims_a_tebibyte_is_stopped_before_it_is_written(refused, tmp_path):
     (tmp_path / "claims.tar").write_bytes(header("huge", 1 << 40) + b"x" * 4096)
     assert "unpacks to more than 1.0 MiB" in refused(str(tmp_path / "claims.tar"), 1, 1 << 20).message
 
 
+@pytest.mark.fault(9, "bomb")
 @pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
 def test_a_header_that_asks_for_gigabytes_of_memory_is_refused(refused, tmp_path, kind):
     with gzip.open(tmp_path / "memory.tar.gz", "wb", compresslevel=1) as out:
@@ -119,6 +124,7 @@ def test_a_header_that_asks_for_gigabytes_of_memory_is_refused(refused, tmp_path
     assert "bytes of memory" in refused(str(tmp_path / "memory.tar.gz"), 1, 4 * 1024).message
 
 
+@pytest.mark.fault(9, "bomb")
 def test_a_compression_bomb_is_stopped_at_the_manifests_limit(refused, tmp_path):
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=9) as out:
         out.write(header("zeros", 64 << 20))
@@ -129,6 +135,7 @@ def test_a_compression_bomb_is_stopped_at_the_manifests_limit(refused, tmp_path)
     assert refused(str(tmp_path / "bomb.tar.gz"), 1, 1 << 20).failure_class == "backup_corrupt"
 
 
+@pytest.mark.fault(9, "bomb")
 def test_a_bomb_that_no_manifest_describes_yet_is_stopped_by_its_ratio(tmp_path, monkeypatch):
     monkeypatch.setattr(unpack, "RATIO_FLOOR", 4 << 20)
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=9) as out:
@@ -140,6 +147,7 @@ def test_a_bomb_that_no_manifest_describes_yet_is_stopped_by_its_ratio(tmp_path,
         unpack.read_volume(str(tmp_path / "bomb.tar.gz"))
 
 
+@pytest.mark.fault(9, "bomb")
 def test_a_bomb_of_headers_alone_is_stopped(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(unpack, "MAX_MEMBERS", 1000)
     with gzip.open(tmp_path / "headers.tar.gz", "wb", compresslevel=9) as out:
@@ -167,6 +175,7 @@ def test_what_follows_a_damaged_header_is_not_passed_over(refused, tmp_path):
     assert "follows the last one" in refused(path, 1, 4).message
 
 
+@pytest.mark.fault(18, "fetch")
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
     path = make(tmp_path / "v.tar")
     with pytest.raises(RecoveryError) as caught:

@@ -212,6 +212,8 @@ def backend_of(conn):
     return conn.info.backend_pid
 
 
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
 @pytest.mark.parametrize("renames", [1, 2])
 @pytest.mark.parametrize("victim", ["session", "server"])
 def test_a_kill_between_the_renames_leaves_both_names_as_before(own_pair, victim, renames):
@@ -232,6 +234,34 @@ def test_a_kill_between_the_renames_leaves_both_names_as_before(own_pair, victim
     assert own_pair.exchanged()
 
 
+SECOND_RENAME = """SELECT pid FROM pg_stat_activity
+WHERE query = 'ALTER DATABASE "' || %s || '" RENAME TO "' || %s || '"' AND state = 'active'"""
+
+
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
+def test_the_exchange_itself_killed_between_its_renames_leaves_both_names_as_before(own_pair):
+    def exchange():
+        with pytest.raises(RecoveryError):
+            own_pair.exchange()
+
+    worker = threading.Thread(target=exchange)
+    with closing(connect(own_pair.server.database(own_pair.side), "somebody")):  # its second rename waits for him
+        worker.start()
+        found = []
+        wait_until(lambda: found.extend(query(own_pair.server, SECOND_RENAME, (own_pair.side, own_pair.live))) or found)
+        os.kill(found[0][0], signal.SIGKILL)  # every session ends with it
+        wait_until(lambda: start_time(found[0][0]) is None)
+    worker.join(30)
+    own_pair.pg.start()
+    wait_until(lambda: answers(own_pair.server))
+    assert own_pair.names() == own_pair.before
+    own_pair.exchange()
+    assert own_pair.exchanged()
+
+
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(19, "postgres")
 def test_a_server_killed_right_after_the_commit_has_both_new_names(own_pair):
     own_pair.exchange()
     own_pair.pg.kill()
@@ -297,6 +327,7 @@ class CutAtCommit:
         self._listener.close()
 
 
+@pytest.mark.fault(20, "database")
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_connection_lost_at_the_commit_is_told_as_what_really_happened(pair, passed):
     """Whether names changed is looked up, not concluded from the error."""

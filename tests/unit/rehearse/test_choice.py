@@ -83,6 +83,7 @@ def test_what_came_back_passes_with_its_times_and_counts():
     assert record["agents"] == {"restored": ["agent-1"], "failed": [], "deleted": 1} and record["throughput_mib_s"] == 2.0
 
 
+@pytest.mark.fault(40, "error", "failed")
 @pytest.mark.parametrize(
     ("failure_class", "said"),
     [("backup_corrupt", "failed"), ("verify_failed", "failed"), ("key_mismatch", "failed"), ("schema", "failed"), ("load_failed", "failed"),

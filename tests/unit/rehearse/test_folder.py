@@ -23,6 +23,7 @@ def sleeper():
     process.wait()
 
 
+@pytest.mark.fault(39, "mark")
 @pytest.mark.parametrize("name", ["", "..", "rh-1/../..", "/etc", "rh-20261121T213000Z-4f2a9c-1/x", "letta", NAME + "\n"])
 def test_a_name_that_no_rehearsal_has_is_refused(tmp_path, name):
     with pytest.raises(RecoveryError) as caught:
@@ -45,6 +46,7 @@ def test_a_process_that_has_got_the_number_of_an_ended_one_is_let_be(tmp_path, s
     assert folder.remove(path) == 0 and sleeper.poll() is None
 
 
+@pytest.mark.fault(39, "mark")
 def test_a_folder_that_is_not_a_rehearsals_is_left_alone(tmp_path):
     for other in (tmp_path / "letta_rehearsal_mine", tmp_path / "precious"):
         other.mkdir()
@@ -61,6 +63,7 @@ def test_a_folder_that_is_not_a_rehearsals_is_left_alone(tmp_path):
     assert folder.reap(str(tmp_path), 0) == [] and (precious / "data").exists()
 
 
+@pytest.mark.fault(39, "leftovers")
 def test_what_a_killed_rehearsal_left_is_removed_when_its_time_is_over_and_not_before(tmp_path):
     path = folder.make(str(tmp_path), NAME)
     assert folder.reap(str(tmp_path), 3600) == []

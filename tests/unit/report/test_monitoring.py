@@ -77,6 +77,7 @@ def test_a_rule_asks_for_metrics_that_are_written_and_tells_a_person_what_is_wro
     assert rule["annotations"]["description"]
 
 
+@pytest.mark.fault(40, "error", "failed")
 def test_only_a_failed_rehearsal_wakes_somebody():
     assert [name for name, rule in rules().items() if rule["labels"]["severity"] == "critical"] == ["LettaRehearsalFailed"]
 

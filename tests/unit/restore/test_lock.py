@@ -91,11 +91,13 @@ def test_a_dead_holder_is_passed_over_and_named(root):
     assert lock.read_lock(root, TARGET)["run_id"] == "r-22222222"
 
 
+@pytest.mark.fault(22, "recycled")
 def test_a_recycled_pid_with_another_start_time_is_dead(root, other_process):
     lock.acquire(root, TARGET, "r-11111111", dict(other_process, started=other_process["started"] - 5), "restore-full.yml")
     assert lock.acquire(root, TARGET, "r-22222222", processes.identity(), "restore-full.yml")["run_id"] == "r-11111111"
 
 
+@pytest.mark.fault(22, "elsewhere")
 @pytest.mark.parametrize(
     "elsewhere", [{"boot": "another", "machine": "another", "host": "far"}, {"pidns": "pid:[1]"}, {"boot": "another", "machine": ""}]
 )
@@ -116,6 +118,7 @@ def test_a_token_that_was_used_frees_no_later_lock(root, other_process):
     refused(root, processes.identity(), proven_dead=token)
 
 
+@pytest.mark.fault(22, "dead")
 def test_a_reboot_of_the_same_machine_proves_death(root):
     here = processes.identity()
     machine = here["machine"] or "a machine"

@@ -10,6 +10,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 DIGEST = "letta/letta@sha256:" + "0123456789abcdef" * 4
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("image", ["letta/letta", "letta/letta:latest", "letta/letta:0.16.8", "letta/letta@sha256:abc", DIGEST + "x"])
 def test_an_image_that_is_not_named_by_digest_is_refused(image):
     with pytest.raises(RecoveryError, match="names no certain image") as caught:

@@ -135,6 +135,7 @@ def test_a_disk_that_reads_back_something_else_is_not_believed(live, kept, monke
     assert beside(live) == ["memory"]
 
 
+@pytest.mark.fault(18, "fetch")
 def test_a_disk_without_room_is_told_before_anything_is_written(live, kept):
     with pytest.raises(RecoveryError, match="has .* free") as caught:
         staged(live, (kept[0], dict(kept[1], bytes=1 << 60)))
@@ -251,6 +252,7 @@ def killed_everywhere(live, kept):
     return seen - {old, new}
 
 
+@pytest.mark.fault(20, "folder")
 @pytest.mark.parametrize("known", [True, False], ids=["exchange", "two renames"])
 def test_a_kill_between_any_two_steps_leaves_one_whole_folder_and_the_next_call_ends_it(live, kept, monkeypatch, known):
     if not known:
@@ -325,6 +327,7 @@ print("ended well")
 """
 
 
+@pytest.mark.fault(20, "folder")
 def test_of_a_bind_mount_the_entries_change_places_and_any_kill_is_ended_by_the_next_call(tmp_path):
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
         pytest.skip("mounting needs root and a mount namespace of its own")

@@ -17,7 +17,7 @@ from ..postgres.archive import open_archive
 from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
 from ..postgres.rowsums import MD5, form_of
-from . import agents, archive_facts, figures, memory, queries, redisdump, versions, volumes
+from . import agents, archive_facts, figures, memory, queries, redisdump, screening, versions, volumes
 from . import manifest as manifests
 
 ENDS_WITHIN = 10  # seconds
@@ -73,6 +73,7 @@ class Content:
             revisions = versions.revisions(cursor, schema)
         if len(revisions) != 1:
             self.warnings.append("alembic_version holds %d revisions instead of one" % len(revisions))
+        self._warn_of_foreign_objects()
         return dict(
             head,
             format=manifests.FORMAT_SEGMENTS if self.segments or form_of(tables) != MD5 else manifests.FORMAT,
@@ -129,6 +130,14 @@ class Content:
                 binary.join(ENDS_WITHIN)
             raise
         return digests, dict({"dump": dumped, "digest": digest.seconds}, **({"vectors": binary.seconds} if binary else {}))
+
+    def _warn_of_foreign_objects(self):
+        """Say now, while they can be removed, what a restore of this set would refuse."""
+        found = screening.refused(open_archive(os.path.join(self.folder, "database"), self.tools))
+        if found:
+            names = ", ".join("%s %s" % item for item in found[:5])
+            text = "restore-full.yml will refuse this set: the database holds %d objects that no Letta database has: %s"
+            self.warnings.append(text % (len(found), names) + "; remove them and back up again")
 
     def _written(self):
         return sum(dump.folder_bytes(os.path.join(self.folder, name)) for name in ("database", segments.FOLDER))

@@ -113,6 +113,8 @@ def _dump_error(server, exc):
         step = "install PostgreSQL client tools at least as new as the server, or set letta_pg_bin_dir"
     elif "permission denied" in text and "for table" in text:
         step = "GRANT pg_read_all_data TO %s, or back up as the owner of the tables" % server.user
+    elif "row-level security" in text:
+        step = "policies hide rows from %s: back up as a superuser, or ALTER ROLE … BYPASSRLS" % server.user
     elif "No space left" in text:
         step = "free space under letta_backup_root, or prune: ansible-playbook playbooks/catalog.yml --tags prune"
     reason = next((line for line in text.splitlines() if "error:" in line), str(exc))

@@ -36,6 +36,13 @@ def database_oid(cursor, name):
     return row[0] if row else None
 
 
+def is_open(cursor, name):
+    """Tell whether a database lets anybody in; one that was exchanged away does not."""
+    cursor.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (name,))
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def create_side_database(server, name, owner, facts):
     """Create an empty database with the set-up that a plain dump does not carry.
 
@@ -218,12 +225,20 @@ def drop_database(server, name, oid=None):
     :param oid: drop only if the name still belongs to this oid, so that a database that took
         over the name since is never touched.
     :returns: True when something was dropped.
+    :raises RecoveryError: ``preflight`` when the server refuses, or goes down over it, as on a full disk.
     """
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         found = database_oid(cursor, name)
         if found is None or (oid is not None and found != oid):
             return False
-        cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        try:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        except psycopg2.Error as exc:
+            raise RecoveryError(
+                "preflight",
+                "database %s cannot be dropped: %s" % (name, first_line(exc)),
+                next_step="look at the server's log and its disks, then run the same command again",
+            ) from None
     return True
 
 

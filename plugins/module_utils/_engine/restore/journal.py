@@ -60,6 +60,9 @@ class Journal:
         self.run_dir = run_dir
         self.path = os.path.join(run_dir, "journal.json")
         self.data = data if data is not None else {}
+        # Set by whoever puts things back: servers must start again although the disk of the journal is full. What is not written then
+        # is as after a kill at that moment: the next run finds it out from the catalog.
+        self.may_stay_unwritten = False
 
     @classmethod
     def create(cls, runs_root, run_id, **facts):
@@ -88,9 +91,13 @@ class Journal:
         return journal
 
     def save(self, **facts):
-        """Merge facts and write the journal durably."""
+        """Merge facts and write the journal durably. :raises RecoveryError: ``preflight`` when its disk is full or gone."""
         self.data.update(facts)
-        durable.write_json(self.path, self.data)
+        try:
+            durable.write_json(self.path, self.data)
+        except OSError as exc:
+            if not self.may_stay_unwritten:
+                raise unwritable(self.path, exc) from None
 
     @property
     def run_id(self):
@@ -169,6 +176,16 @@ def list_runs(runs_root, operation=FULL):
             errors.append(exc)
     mine = [item for item in journals if item.data.get("operation", FULL) == operation]
     return sorted(mine, key=lambda item: item.data["created_at"]), errors
+
+
+def unwritable(path, error):
+    """Return the failure of a file of a run that cannot be written."""
+    folder = os.path.dirname(path)
+    return RecoveryError(
+        "preflight",
+        "%s cannot be written (%s)" % (path, error.strerror or error),
+        next_step="make room there (df -h %s), then run the same command again: it goes on, or undoes what was begun" % folder,
+    )
 
 
 def _unreadable(path, reason):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from .. import durable, processes
 from ..errors import RecoveryError
-from .journal import utc_now
+from .journal import unwritable, utc_now
 
 
 def lock_path(runs_root, target):
@@ -58,7 +58,10 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
     dead = None
     for _attempt in range(3):
         temp = "%s.%s" % (path, run_id)
-        durable.write_json(temp, record)
+        try:
+            durable.write_json(temp, record)
+        except OSError as exc:
+            raise unwritable(temp, exc) from None
         try:
             os.link(temp, path)  # fails when the lock exists: the exclusive step
             durable.fsync_dir(runs_root)

@@ -31,11 +31,13 @@ def assess_run(server, journal):
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         live = sidedb.database_oid(cursor, journal.data["names"]["live"])
         waiting = sidedb.database_oid(cursor, journal.data["names"]["side"])
+        # Closed by an exchange back: it was live for a while, and servers may have written to it.
+        was_live = waiting is not None and not sidedb.is_open(cursor, journal.data["names"]["side"])
     if side.get("oid") and live == side["oid"]:
         return SWAPPED
     # A change that was cut short may have been committed: only a fresh side database is one whose content is known.
     changes = [journal.state(step) for step in (MIGRATE_STEP, REKEY_STEP, RECONCILE_STEP)]
-    known = journal.state(PROVE_STEP) == "done" and "begun" not in changes
+    known = journal.state(PROVE_STEP) == "done" and "begun" not in changes and not was_live
     return STAGED if side.get("oid") and waiting == side["oid"] and known else CLEAN
 
 

@@ -121,7 +121,10 @@ def _analyze_and_prove(server, manifest, archive, options, seconds, progress, di
 
 
 def _dropped(server, database, oid, error):
-    dropped = oid is not None and sidedb.drop_database(server, database, oid)
+    try:
+        dropped = oid is not None and sidedb.drop_database(server, database, oid)
+    except RecoveryError as exc:  # what failed first is what a person must know
+        return error.with_now("%s; the half-loaded side database stays: %s" % (LIVE_UNTOUCHED, exc.message))
     now = LIVE_UNTOUCHED + (", the half-loaded side database was dropped" if dropped else ", no side database left")
     return error.with_now(now)
 

@@ -93,6 +93,7 @@ def _frame(context, server, wanted):
         ("revision.known", lambda: structure.check_revision(context, wanted.revision)),
         ("schema.constraints", lambda: structure.check_constraints(context)),
         ("schema.indexes", lambda: structure.check_indexes(context)),
+        ("schema.collations", lambda: structure.check_collations(context)),
         ("integrity.amcheck", lambda: structure.check_damage(context, server, wanted.bin_dir)),
         ("names.search_path", lambda: structure.check_names(context, role)),
         ("sequence.computed", lambda: structure.check_sequences(context)),

@@ -66,6 +66,22 @@ def check_indexes(context):
     return [context.finding("schema.indexes", broken, "every index is valid and ready", "{count} indexes are invalid or not ready")]
 
 
+def check_collations(context):
+    """No collation that an index of Letta's is sorted by has changed since: a newer library sorts otherwise, and searches miss rows."""
+    changed = context.column(
+        """select distinct c.collname::text from pg_catalog.pg_index x cross join unnest(x.indcollation) as u (id)
+           join pg_catalog.pg_class i on i.oid = x.indexrelid join pg_catalog.pg_collation c on c.oid = u.id
+           where i.relnamespace = %s::regnamespace and c.collversion <> pg_catalog.pg_collation_actual_version(c.oid) order by 1"""
+    )
+    if context.server_major() >= 15:
+        changed += context.column(
+            """select 'the default of ' || datname from pg_catalog.pg_database where %s is not null and datname = current_database()
+               and datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)"""
+        )
+    failed = "{count} collations are of another version than when their indexes were built: a search may miss rows that are there"
+    return [context.finding("schema.collations", changed, "every index is sorted as the collation library sorts now", failed, WARN)]
+
+
 def check_damage(context, server, bin_dir):
     """pg_amcheck finds nothing, where it may be asked. It reads every table and index once."""
     check = "integrity.amcheck"

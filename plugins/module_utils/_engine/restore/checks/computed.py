@@ -8,8 +8,8 @@ from ...letta.entities import VECTOR_DIMS
 from .base import Check
 
 
-def _check(name, step, meaning, advice):
-    return Check(name, meaning, "", advice, step=step)
+def _check(name, step, meaning, advice, severity="fail"):
+    return Check(name, meaning, "", advice, step, severity)
 
 
 _VECTORS = "every vector is %d wide" % VECTOR_DIMS
@@ -25,6 +25,10 @@ COMPUTED = (
         "restore again: a load was cut short; rows may be missing too",
     ),
     _check("schema.indexes", "integrity", "every index is valid and ready", "REINDEX INDEX"),
+    _check(
+        "schema.collations", "integrity", "every index is sorted as the collation library sorts now",
+        "REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION (a restore beside live builds every index anew)", "warn",
+    ),
     _check(
         "integrity.amcheck", "integrity", "pg_amcheck finds no damage in tables and indexes (where the extension amcheck is installed)",
         "REINDEX a damaged index; a damaged table is restored from a set. Look for failing disks",
