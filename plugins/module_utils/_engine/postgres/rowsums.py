@@ -23,8 +23,8 @@ from .catalog import quote_ident, quote_table
 MD5, HASH = FORMS = ("md5sum", "hashsum")
 MODULO = 1 << 64
 # What a little-endian server says; tests ask servers of several releases.
-PROBE = "select pg_catalog.hashtextextended(pg_catalog.hash_array_extended(array['letta', null, ''] collate \"C\", 1)::text, 1)"
-PROBE_ANSWER = -5063463651985935135
+PROBE = "select pg_catalog.hashtextextended(pg_catalog.hash_array_extended(array['probe', null, ''] collate \"C\", 1)::text, 1)"
+PROBE_ANSWER = 3461877355946537684
 _SUMS = {
     MD5: ("md5({value})", "('x' || left(h, 16))::bit(64)::int8", "('x' || right(h, 16))::bit(64)::int8"),
     HASH: ("{value}", *("hashtextextended(hash_array_extended(h, %d)::text, %d)" % (seed, seed) for seed in (1, 2))),
