@@ -325,7 +325,7 @@ def fingerprint(admin, database):
         facts = catalog.database_facts(server)
         for volatile in ("name", "size_bytes"):
             facts.pop(volatile)
-        found = {name: (item.rows, item.digest) for name, item in digest_database(server).items()}
+        found = {name: (item.rows, item.digest) for name, item in digest_database(server, form=None).items()}
         return {"oid": oid, "open": opened, "facts": facts, "tables": found, "sequences": catalog.sequences(server)}
     finally:
         if not opened:

@@ -9,6 +9,7 @@ import testinfra
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_database
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.rowsums import form_of
 
 from ..readback import differences, read_back
 from ..seed import EMBEDDING, MODEL
@@ -73,9 +74,9 @@ def databases():
     return {name for (name,) in rows} - {"postgres", seeds.KEPT}
 
 
-def digests():
-    """Return {table: its digest in the live database}."""
-    return {table: found.digest for table, found in digest_database(server()).items()}
+def digests(tables):
+    """Return {table: its digest in the live database}, in the form that the ``tables`` of a manifest have."""
+    return {table: found.digest for table, found in digest_database(server(), form=form_of(tables)).items()}
 
 
 @lru_cache
@@ -91,8 +92,9 @@ def manifest(set_id):
 
 def unequal(set_id, explained=()):
     """Return the tables whose rows in the live database are not those of the set, but for what a start of Letta writes."""
-    live = digests()
-    return sorted(table for table, facts in manifest(set_id)["tables"].items()
+    tables = manifest(set_id)["tables"]
+    live = digests(tables)
+    return sorted(table for table, facts in tables.items()
                   if table not in BY_A_START and table not in explained and live.get(table) != facts["digest"])  # fmt: skip
 
 
