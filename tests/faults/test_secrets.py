@@ -321,7 +321,7 @@ def test_a_failed_restore_leaves_no_secret_anywhere(observed, failure_class, var
     if failure_class == "verify_failed":
         tables = kit.read_manifest(kit.only_set(observed.world))["tables"]
         del observed.world.variables["letta_backup_allowed_signers"]
-        kit.reseal(kit.only_set(observed.world), tables=dict(tables, **{"letta.block": {"rows": 99, "digest": "md5sum:" + "0" * 32}}))
+        kit.reseal(kit.only_set(observed.world), tables=dict(tables, **{"letta.block": {"rows": 99, "digest": "hashsum:" + "0" * 32}}))
     observed.world.variables.update(variables)
     observed.searcher.known["given"] = spellings(variables.get("letta_db_admin_password", "another-secret-of-mine"))
     played, seen = observed.play("restore-full.yml")

@@ -292,7 +292,7 @@ def test_the_quick_form_is_taken_where_every_other_server_would_compute_the_same
 
 @pytest.mark.parametrize("tables", [{"t": {"digest": "blake3:00"}}, {"t": {"digest": "md5sum:0"}, "u": {"digest": "hashsum:0"}}])
 def test_digests_of_an_unknown_form_are_refused_by_name(tables):
-    with pytest.raises(RecoveryError, match="does not know") as refusal:
+    with pytest.raises(RecoveryError, match="does not know, or not together") as refusal:
         rowsums.form_of(tables)
     assert refusal.value.failure_class == "preflight"
 

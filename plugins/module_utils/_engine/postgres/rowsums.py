@@ -85,7 +85,7 @@ def form_of(tables):
     """
     found = {entry["digest"].partition(":")[0] for entry in tables.values()} or {MD5}
     if len(found) > 1 or not found <= set(FORMS):
-        text = "the set has content digests of a form that this release does not know: %s" % ", ".join(sorted(found))
+        text = "the set has content digests in forms that this release does not know, or not together: %s" % ", ".join(sorted(found))
         raise RecoveryError("preflight", text, next_step="install the release of letta_ops.recovery that made the set")
     return found.pop()
 
