@@ -27,13 +27,6 @@ options:
     description: Address of the Letta server, such as C(http://127.0.0.1:8283).
     type: str
     required: true
-  api_token:
-    description: Server password or API key, sent as a bearer token.
-    type: str
-  validate_certs:
-    description: Whether to check the TLS certificate at O(api_url).
-    type: bool
-    default: true
   timeout:
     description: Seconds for one request. An import is one request.
     type: float
@@ -93,6 +86,7 @@ options:
       - Tools and agents that it left are only told, since the API does not say who uses a tool.
     type: bool
     default: false
+extends_documentation_fragment: [letta_ops.recovery.api]
 attributes:
   check_mode:
     description:
@@ -233,7 +227,7 @@ origins:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import run
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import api_argument_spec, run
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.agent_export import export_agent
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.agent_import import ImportOptions, import_agent
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.rest import Rest
@@ -270,11 +264,9 @@ def work(module):
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(
+        argument_spec=api_argument_spec(
             state=dict(type="str", choices=["exported", "imported"], required=True),
             api_url=dict(type="str", required=True),
-            api_token=dict(type="str", no_log=True),
-            validate_certs=dict(type="bool", default=True),
             timeout=dict(type="float", default=300),
             max_size_mb=dict(type="int", default=1024),
             agent=dict(type="str"),

@@ -17,13 +17,6 @@ options:
     description: Address of the server, C(http://host:8283).
     type: str
     required: true
-  api_token:
-    description: Server password or API key.
-    type: str
-  validate_certs:
-    description: Check the server's TLS certificate.
-    type: bool
-    default: true
   timeout:
     description: Seconds for one request.
     type: int
@@ -43,6 +36,7 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment: [letta_ops.recovery.api]
 attributes:
   check_mode:
     description: Reads, and compiles nothing.
@@ -71,7 +65,7 @@ checks:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import run
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import api_argument_spec, run
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.readback import read_back
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.rest import Rest
 
@@ -86,10 +80,8 @@ def look(module):
 
 def main():
     ids = dict(type="list", elements="str", default=[])
-    spec = dict(
+    spec = api_argument_spec(
         api_url=dict(type="str", required=True),
-        api_token=dict(type="str", no_log=True),
-        validate_certs=dict(type="bool", default=True),
         timeout=dict(type="int", default=60),
         agents=ids,
         recompile=ids,

@@ -67,13 +67,6 @@ options:
   api_url:
     description: Address of this one server (not of a load balancer), such as C(http://127.0.0.1:8283).
     type: str
-  api_token:
-    description: Server password or API key, sent as a bearer token.
-    type: str
-  validate_certs:
-    description: Whether to check the TLS certificate at O(api_url).
-    type: bool
-    default: true
   start_timeout:
     description: Seconds within which the server must be healthy.
     type: float
@@ -99,6 +92,7 @@ options:
     description: Port of O(redis_host).
     type: int
     default: 6379
+extends_documentation_fragment: [letta_ops.recovery.api]
 attributes:
   check_mode:
     description: Runs nothing but O(status_command) and requests that read, and tells whether the state would change.
@@ -245,7 +239,7 @@ health:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import run
+from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module import api_argument_spec, run
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.reach import source_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.services import ServiceOptions, ensure_service
 
@@ -278,7 +272,7 @@ def work(module):
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(
+        argument_spec=api_argument_spec(
             state=dict(type="str", choices=["started", "stopped", "status"], default="status"),
             manager=dict(type="str", choices=["none", "command", "systemd", "docker"], default="none"),
             start_command=dict(type="raw"),
@@ -290,8 +284,6 @@ def main():
             services=dict(type="list", elements="str", default=[]),
             docker_host=dict(type="str"),
             api_url=dict(type="str"),
-            api_token=dict(type="str", no_log=True),
-            validate_certs=dict(type="bool", default=True),
             start_timeout=dict(type="float", default=180),
             stop_timeout=dict(type="float", default=60),
             health_required=dict(type="bool", default=True),

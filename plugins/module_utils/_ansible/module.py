@@ -103,6 +103,11 @@ def seal_from_params(params):
     return Seal(params["signing_key"], tuple(params["recipients"]), params["scratch_dir"])
 
 
+def api_argument_spec(**more):
+    """Return the options of modules that go to a Letta server as a client, plus ``more``, its address among them."""
+    return dict(api_token=dict(type="str", no_log=True), validate_certs=dict(type="bool", default=True), **more)
+
+
 def redis_argument_spec(**more):
     """Return the options of modules that go to Redis, plus ``more``, which win."""
     spec = dict(

@@ -10,6 +10,7 @@ from contextlib import closing
 from ..errors import RecoveryError
 from ..postgres.archive import read_rows, table_columns
 from ..postgres.archive_digest import digest_archive
+from ..postgres.rowsums import in_words
 from ..progress import Progress
 from . import agents
 
@@ -75,7 +76,7 @@ def content(archive, tools, progress=SILENT):
     return dict(
         schema=schema,
         revisions=revisions(archive, tools, schema),
-        tables={name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())},
+        tables=in_words(digests),
         sequences={name: dict(value, column=owners.get(name)) for name, value in sorted(sequence_values(archive).items())},
         agents=agents.agent_digests(digests, groups, names, links),
         archives=agents.passage_digests(digests, schema),

@@ -8,6 +8,7 @@ import os
 import tarfile
 import threading
 import time
+from functools import cached_property
 
 from ..errors import RecoveryError
 from ..letta import releases, secrets
@@ -16,7 +17,7 @@ from ..postgres import catalog, dump, segments
 from ..postgres.archive import open_archive
 from ..postgres.connection import psycopg2
 from ..postgres.digest import digest_database
-from ..postgres.rowsums import MD5, form_of
+from ..postgres.rowsums import MD5, form_of, in_words
 from . import agents, archive_facts, figures, memory, queries, redisdump, screening, versions, volumes
 from . import manifest as manifests
 
@@ -68,7 +69,7 @@ class Content:
         schema, columns = self.plan["schema"], self._columns()
         groups = agents.group_columns(columns, schema)
         digests, seconds = self._dump_and_digest(groups)
-        tables = {name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())}
+        tables = in_words(digests)
         with self.conn.cursor() as cursor:
             revisions = versions.revisions(cursor, schema)
         if len(revisions) != 1:
@@ -131,9 +132,14 @@ class Content:
             raise
         return digests, dict({"dump": dumped, "digest": digest.seconds}, **({"vectors": binary.seconds} if binary else {}))
 
+    @cached_property
+    def _dumped(self):
+        """What was dumped; opening it asks pg_restore for its table of contents."""
+        return open_archive(os.path.join(self.folder, "database"), self.tools)
+
     def _warn_of_foreign_objects(self):
         """Say now, while they can be removed, what a restore of this set would refuse."""
-        found = screening.refused(open_archive(os.path.join(self.folder, "database"), self.tools))
+        found = screening.refused(self._dumped)
         if found:
             names = ", ".join("%s %s" % item for item in found[:5])
             text = "restore-full.yml will refuse this set: the database holds %d objects that no Letta database has: %s"
@@ -222,7 +228,7 @@ class Content:
     def _sequences(self):
         # A sequence stands outside of snapshots. What counts is the value in the archive: it is what a restore brings back.
         known = catalog.sequences(self.options.server)
-        dumped = archive_facts.sequence_values(open_archive(os.path.join(self.folder, "database"), self.tools))
+        dumped = archive_facts.sequence_values(self._dumped)
         return {name: dict(value, column=(known.get(name) or {}).get("column")) for name, value in sorted(dumped.items())}
 
     def _redis(self):

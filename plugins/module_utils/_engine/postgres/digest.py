@@ -120,13 +120,9 @@ class _Work:
 
     def __init__(self, cursor, version, jobs, groups, progress, form):
         self.groups = groups
-        self.form = form or rowsums.best_form(cursor)
-        rowsums.require(cursor, self.form)
+        self.form, self._as_utf8 = rowsums.settle(cursor, form)
         self.error = None
         self._lock = threading.Lock()
-        cursor.execute("show server_encoding")
-        # the archive's text is compared as UTF-8, whatever the database is kept in
-        self._as_utf8 = cursor.fetchone()[0] not in ("UTF8", "SQL_ASCII")
         cursor.execute(COLUMNS)
         columns = {}
         for relid, name, send in cursor.fetchall():

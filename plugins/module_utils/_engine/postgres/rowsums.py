@@ -77,6 +77,11 @@ class Sums:
         return TableDigest(totals[0], format_digest(totals[1], totals[2], self.form), groups)
 
 
+def in_words(digests):
+    """Return digests in the words of a manifest's ``tables``, sorted by name. :param digests: {name: :class:`TableDigest`}."""
+    return {name: {"rows": found.rows, "digest": found.digest} for name, found in sorted(digests.items())}
+
+
 def form_of(tables):
     """Return the form of digests of a manifest.
 
@@ -90,10 +95,17 @@ def form_of(tables):
     return found.pop()
 
 
-def best_form(cursor):
-    """Return the quickest form that this server computes as every other would."""
+def settle(cursor, form=None):
+    """Return the form to take on this server, and whether text is to be converted: it is digested as UTF-8, however it is kept.
+
+    :param form: None: the quickest that this server computes as every other would. :raises RecoveryError: as :func:`require`.
+    """
     cursor.execute("show server_encoding")
-    return HASH if cursor.fetchone()[0] in ("UTF8", "SQL_ASCII") and _hashes_alike(cursor) else MD5
+    foreign = cursor.fetchone()[0] not in ("UTF8", "SQL_ASCII")
+    if form is None:
+        return (MD5 if foreign or not _hashes_alike(cursor) else HASH), foreign
+    require(cursor, form)
+    return form, foreign
 
 
 def require(cursor, form):

@@ -10,7 +10,7 @@ from ..findings import FAIL, PASS, WARN, Finding
 from ..postgres import catalog
 from ..postgres.connection import connect, sql
 from ..postgres.digest import digest_database
-from ..postgres.rowsums import form_of
+from ..postgres.rowsums import form_of, in_words
 from ..postgres.sidedb import split_names
 from ..progress import Progress
 
@@ -34,8 +34,7 @@ def content_of(server, jobs=2, like=None):
     :param like: ``tables`` of what it will be compared with, whose form the digests take; None: any.
     """
     found = digest_database(server, jobs=jobs, form=form_of(like) if like else None)
-    tables = {name: {"rows": item.rows, "digest": item.digest} for name, item in found.items()}
-    return {"tables": tables, "sequences": catalog.sequences(server)}
+    return {"tables": in_words(found), "sequences": catalog.sequences(server)}
 
 
 def compare_tables(expected, found):
