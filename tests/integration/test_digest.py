@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import digest as digest_module
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import rowsums
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import rowsums, schedule
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.archive import open_archive, read_rows
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.catalog import quote_ident
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_archive, digest_database
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.rowsums import FORMS, MD5
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools, run_tool
+from tests.lab.places import wait_for
 
 both_forms = pytest.mark.parametrize("form", FORMS)
 FORMATS = ("directory", "custom", "tar")
@@ -303,9 +304,9 @@ def test_digests_taken_while_indexes_are_made_are_those_taken_after(make_databas
     query(server, "create table t (i int, t text); create table u (i int)")
     query(server, "insert into t select i, 'x' || i from generate_series(1, 20000) i")
     work = digest_module.Digesting(server, 2, form)
-    work.start()
-    query(server, "alter table t add primary key (i)")
-    query(server, "create index on t (t)")
+    key = schedule.Task(1, lambda _stopped: query(server, "alter table t add primary key (i)"), "key")
+    index = schedule.Task(1, lambda _stopped: query(server, "create index on t (t)"), "index", ("key",))
+    schedule.run([key, index, *work.tasks(("key",))], 3)
     assert work.result() == digest_database(server, form=form)
 
 
@@ -313,12 +314,17 @@ def test_digests_that_are_not_wanted_any_more_end_at_once_and_hold_nothing(make_
     server = make_database("digest")
     query(server, "create table t (i int); insert into t select generate_series(1, 2000000)")  # seconds of work
     work = digest_module.Digesting(server, 1)
-    work.start()
-    work.stop()
-    with pytest.raises(RecoveryError, match="stopped"):
-        work.result()
+
+    def fails(_stopped):
+        assert wait_for(lambda: query(server, sessions + " and state = 'active'") == [(1,)], 20), "the digest never began"
+        raise ValueError("no index")
+
     sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'letta_ops digest'"
+    with pytest.raises(ValueError, match="no index"):
+        schedule.run([schedule.Task(1, fails), *work.tasks()], 2)
     assert query(server, sessions) == [(0,)]
+    with pytest.raises(RecoveryError, match="canceling statement"):
+        work.result()
 
 
 def test_what_keeps_a_digest_in_the_background_from_its_rows_is_told_when_it_is_asked_for(pg, make_database):
@@ -326,6 +332,6 @@ def test_what_keeps_a_digest_in_the_background_from_its_rows_is_told_when_it_is_
     pg.ensure_role("digest_reader", "reader")
     query(server, "create table secret (i int)")
     work = digest_module.Digesting(pg.server("digest_reader", "reader", server.dbname))
-    work.start()
+    schedule.run(work.tasks(), 1)
     with pytest.raises(RecoveryError, match="permission denied for table secret"):
         work.result()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 import time
+from graphlib import CycleError
 
 import pytest
 
@@ -48,3 +49,39 @@ def test_as_many_run_at_a_time_as_there_are_workers():
 
     schedule.run([schedule.Task(1, part) for _number in range(12)], 3)
     assert most == [3]
+
+
+def test_a_part_begins_when_all_of_the_name_it_waits_for_have_ended_and_not_before():
+    done = []
+
+    def part(name, pause=0.0):
+        def run(_stopped):
+            time.sleep(pause)
+            done.append(name)
+
+        return run
+
+    tasks = [
+        schedule.Task(9, part("index"), "index", ("rows", "never made")),
+        schedule.Task(1, part("rows", 0.05), "rows"),
+        schedule.Task(2, part("rows"), "rows"),
+        schedule.Task(1, part("other"), "other", ("index",)),
+    ]
+    schedule.run(tasks, 3)
+    assert done == ["rows", "rows", "index", "other"]
+
+
+def test_of_what_may_begin_the_lowest_rank_does_whatever_its_size():
+    begun = []
+    parts = ((9, 4), (1, 0), (3, 1), (2, 1))
+    tasks = [schedule.Task(size, lambda _stopped, size=size: begun.append(size), rank=rank) for size, rank in parts]
+    schedule.run(tasks, 1)
+    assert begun == [1, 3, 2, 9]
+
+
+def test_parts_that_wait_for_each_other_are_refused_before_anything_begins():
+    begun = []
+    tasks = [schedule.Task(1, lambda _stopped: begun.append(1), name, (other,)) for name, other in ("ab", "ba")]
+    with pytest.raises(CycleError):
+        schedule.run(tasks, 2)
+    assert not begun

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,3 +150,26 @@ def _connect_error(server, text):
     elif "not currently accepting connections" in text or "not permitted to" in text:
         step = "the database is fenced off; a cutover was interrupted: run the same restore again, it finishes or undoes it"
     return RecoveryError("preflight", "cannot connect to %s: %s" % (server, reason), next_step=step)
+
+
+@contextmanager
+def cancelled_when(stopped, conn):
+    """Cancel what runs on a connection once an event is set, until the block ends.
+
+    :param stopped: a :class:`threading.Event`.
+    """
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            if stopped.is_set():
+                with suppress(psycopg2.Error):  # it ended in the meantime
+                    conn.cancel()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -17,6 +17,7 @@ from .copytext import CopyError
 from .schedule import Stopped, Task
 from .sidedb import first_line
 
+SHARED = 1  # rank of the tasks of one table
 _CHUNK = 256 << 10
 
 
@@ -61,9 +62,10 @@ def readable(archive, entry):
 
 
 def text_tasks(server, owner, archive, entry, settings, jobs):
-    """Return tasks for :mod:`schedule` that load one table of an archive together, as many as ``jobs``.
+    """Return tasks for :mod:`schedule` that load one table of an archive together, as many as ``jobs``, named ``rows of schema.table``.
 
-    Whoever of them is free takes the next lines: one unpacks, the server's own work, which is most of it, is shared.
+    Whoever of them is free takes the next lines: one unpacks, the server's own work, which is most of it, is shared. They can be
+    divided as others cannot, so they begin last.
     """
     path = members.file_of(archive, entry)
     shared = _Shared(members.blocks(path))
@@ -75,7 +77,8 @@ def text_tasks(server, owner, archive, entry, settings, jobs):
             except (CopyError, packing.Damaged, OSError, zlib.error, members.inflate.error) as exc:
                 raise corrupt("%s, table %s.%s" % (archive.path, entry.schema, entry.name), exc) from None
 
-    return [Task(archive.member_bytes(entry) / jobs, run) for _number in range(jobs)]
+    name = "rows of %s.%s" % (entry.schema, entry.name)
+    return [Task(archive.member_bytes(entry) / jobs, run, name, rank=SHARED) for _number in range(jobs)]
 
 
 class _Shared:

@@ -17,9 +17,9 @@ from contextlib import closing, suppress
 
 from ..errors import RecoveryError
 from ..progress import Progress
-from . import rowsums
+from . import rowsums, schedule
 from .catalog import quote_table, read_tables
-from .connection import connect, psycopg2
+from .connection import cancelled_when, connect, psycopg2
 from .rowsums import MD5, Sums
 
 VECTOR_TYPES = ("vector", "halfvec", "sparsevec")
@@ -74,45 +74,47 @@ def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None, f
 
 
 class Digesting:
-    """Digests of a database whose rows are all there and change no more, while its indexes and constraints are still being made.
+    """Digests of a database whose rows are all there and change no more, taken while other work on it goes on.
 
-    No snapshot is held, and no lock for longer than a statement: an ``ALTER TABLE`` that waits for one waits a moment.
+    No snapshot is held, and no lock for longer than a statement.
 
-    :param server: whose default database it is. :param jobs: connections at the end; until :meth:`result` is asked for, one works.
+    :param server: whose default database it is. :param jobs: connections.
     :param form: as for :func:`digest_database`.
     """
 
+    RANK = 4  # it waits for nothing else, and nothing waits for it: what fills the gaps of the others
+
     def __init__(self, server, jobs=1, form=MD5):
         self._server, self._jobs, self._form = server, jobs, form
-        self._work, self._workers = None, []
+        self._work, self._error, self._lock = None, None, threading.Lock()
+        self._progress = Progress(None)
 
-    def start(self):
-        """Begin, in the background."""
-        with closing(begin(self._server, held=False)) as conn, conn.cursor() as cursor:
-            self._work = work = _Work(cursor, conn.server_version, self._jobs, {}, Progress(None), self._form)
-        self._add(work)
-        return work
+    def tasks(self, after=()):
+        """Return tasks for :mod:`schedule`. What goes wrong in them is told by :meth:`result`. :param after: as of a task."""
+        return [schedule.Task(1, self._take, "digest", after, self.RANK) for _number in range(self._jobs)]
 
     def result(self, progress=None):
-        """Wait for the end, with all connections at work; returns what :func:`digest_database` does, and raises what it raises."""
-        work = self._work or self.start()
-        work.show(progress or Progress(None))
-        while len(self._workers) < min(self._jobs, len(work.pieces)):
-            self._add(work)
-        for worker in self._workers:
-            worker.join()
-        return work.result(self._server)
+        """Return what :func:`digest_database` does, and raise what it raises; the work is done now, unless its tasks were run."""
+        if self._work is None and self._error is None:
+            self._progress = progress or self._progress
+            schedule.run(self.tasks(), self._jobs)
+        if self._error is not None or self._work is None:
+            raise _digest_error(self._server, self._error)
+        return self._work.result(self._server)
 
-    def stop(self):
-        """End what still runs; whoever wants to drop the database can."""
-        if self._work is not None:
-            self._work.error = self._work.error or RecoveryError("load_failed", "the digest was stopped")
-        for worker in self._workers:
-            worker.end()
+    def _take(self, stopped):
+        try:
+            with closing(begin(self._server, held=False)) as conn, cancelled_when(stopped, conn):
+                self._begun(conn).run(conn)
+        except Exception as exc:  # noqa: BLE001  a thread has nobody above it: whoever asks for the result is told
+            self._error = self._error or exc
 
-    def _add(self, work):
-        self._workers.append(_Worker(self._server, None, work, held=False))
-        self._workers[-1].start()
+    def _begun(self, conn):
+        """Return the work; whoever comes first finds out what there is to do."""
+        with self._lock, conn.cursor() as cursor:
+            if self._work is None:
+                self._work = _Work(cursor, conn.server_version, self._jobs, {}, self._progress, self._form)
+        return self._work
 
 
 class _Work:
@@ -139,13 +141,9 @@ class _Work:
         for row in ordinary:
             self.pieces += self._split(row, columns.get(row[3], []), piece)
         self.pieces.sort(key=lambda part: part[0], reverse=True)
-        self._total, self._next, self._done = total, 0, 0
-        self.show(progress)
-
-    def show(self, progress):
-        """Tell a Progress from here on how far it is."""
+        self._next, self._done = 0, 0
         self.progress = progress
-        progress.start("digest", self._total, "bytes")
+        progress.start("digest", total, "bytes")
 
     def result(self, server):
         """Return the digests. :raises RecoveryError: when a worker failed."""
@@ -197,16 +195,16 @@ class _Work:
 
 
 class _Worker(threading.Thread):
-    """A connection of its own, in the leader's snapshot where there is one."""
+    """A connection of its own, in the leader's snapshot."""
 
-    def __init__(self, server, snapshot, work, held=True):
+    def __init__(self, server, snapshot, work):
         super().__init__(daemon=True)
-        self._server, self._snapshot, self._work, self._held = server, snapshot, work, held
+        self._server, self._snapshot, self._work = server, snapshot, work
         self._conn = None
 
     def run(self):
         try:
-            with closing(begin(self._server, self._snapshot, self._held)) as self._conn:
+            with closing(begin(self._server, self._snapshot)) as self._conn:
                 self._work.run(self._conn)
         except Exception as exc:  # noqa: BLE001  a thread has nobody above it: the leader raises it
             self._work.error = self._work.error or exc

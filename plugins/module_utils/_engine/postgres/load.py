@@ -9,13 +9,15 @@ import subprocess
 import tempfile
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
 from . import copying, pieces, schedule
+from .building import RANK, Building
 from .catalog import quote_table, read_tables
-from .connection import connect, psycopg2
+from .connection import cancelled_when, connect, psycopg2
 from .process import ToolFailed, run_tool, running_tool
 from .sidedb import first_line
 
@@ -25,7 +27,8 @@ PREPARED_TYPES = ("EXTENSION", "SCHEMA", "DATABASE")
 # For the load only: a crash of the server loses the side database, never the live one, and the
 # renames later wait for the disk as every commit does.
 SESSION_SETTINGS = {"synchronous_commit": "off", "maintenance_work_mem": "256MB", "statement_timeout": "0", "lock_timeout": "0"}
-LARGE = 2 << 20  # bytes of a member from which on connections of its own are worth their start
+LARGE = 2 << 20  # bytes of a member from which on several connections, or a pg_restore of its own, are worth their start
+OWN = 128 << 10  # from which on one connection is
 TEXT_WEIGHT = 8  # a byte of a compressed member costs about as much as so many of binary COPY (measured, see docs/performance.md)
 TICK = 0.05
 DEFAULT_PARALLEL_WORKERS = 2  # PostgreSQL's own default of max_parallel_maintenance_workers
@@ -34,6 +37,16 @@ DEFAULT_PARALLEL_WORKERS = 2  # PostgreSQL's own default of max_parallel_mainten
 def entries_to_load(archive):
     """Return the ids of the table-of-contents entries to load, in the archive's order."""
     return [entry.id for entry in archive.entries if not is_prepared(entry)]
+
+
+def late_entries(archive):
+    """Return the ids of the entries to load of section ``post-data``; comments and the like are in that of what they come after."""
+    found, section = [], ""
+    for entry in archive.entries:
+        section = entry.section or section
+        if section == "post-data" and not is_prepared(entry):
+            found.append(entry.id)
+    return found
 
 
 def is_prepared(entry):
@@ -65,19 +78,19 @@ def conninfo(database):
 
 
 def load_archive(  # noqa: PLR0913, PLR0917
-    server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None, rows_in=None
+    server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None, digesting=None
 ):
-    """Load an archive into a prepared database.
+    """Load an archive into a prepared database, and gather the planner's statistics.
 
-    One of directory format in three steps: definitions, rows (large tables by several connections each, beside the pieces of tables in
-    binary form), indexes and constraints. Any other by one run of pg_restore.
+    One of directory format: definitions by pg_restore, then in one schedule the rows (large tables by several connections each, beside the
+    pieces of tables in binary form), keys, indexes and foreign keys, statistics and digests. Any other by one run of pg_restore.
 
     :param server: admin :class:`Server`; :param database: name of the empty, prepared database.
     :param archive: an opened Archive; :param owner: role that will own every object.
     :param jobs: parallel workers (a tar archive takes one).
     :param expected_bytes: size the database is expected to reach, for progress.
     :param saved: :class:`pieces.Saved`, or None.
-    :param rows_in: function that is called when the rows are there and indexes and constraints are not; only where these are steps.
+    :param digesting: :class:`digest.Digesting` of this database, whose work is done beside, or None.
     :raises RecoveryError: ``load_failed`` with pg_restore's or the server's own first error; ``backup_corrupt`` for a damaged piece.
     """
     progress = progress or Progress(None)
@@ -87,13 +100,11 @@ def load_archive(  # noqa: PLR0913, PLR0917
     with Watcher(progress, _follow(target, progress)):
         if archive.format != "directory":
             work.run(entries_to_load(archive))
+            schedule.run(analysis(target, jobs) + (digesting.tasks() if digesting else []), jobs)
             return
-        binary = pieces.tasks(target, owner, saved, session_settings(jobs)) if saved else []
         work.run(entries_to_load(archive), "pre-data")
-        schedule.run(work.data_tasks() + binary, jobs)
-        if rows_in:
-            rows_in()
-        work.run(entries_to_load(archive), "post-data")
+        data = work.data_tasks() + (pieces.tasks(target, owner, saved, session_settings(jobs)) if saved else [])
+        work.finish(data, digesting)
 
 
 class Restoring:
@@ -113,24 +124,51 @@ class Restoring:
                 raise self._failed(exc) from None
 
     def data_tasks(self):
-        """Return tasks for :mod:`schedule`: several for each large table, one for everything else that is data."""
+        """Return tasks for :mod:`schedule`: several for each large table, one, named ``rows``, for everything else that is data."""
         sizes = {entry.id: self._archive.member_bytes(entry) for entry in self._archive.data_entries()}
-        large = [entry for entry in self._archive.data_entries() if sizes[entry.id] >= LARGE]
+        large = [entry for entry in self._archive.data_entries() if sizes[entry.id] >= self._least(entry)]
         tasks = [task for entry in large for task in self._table(entry)]
         rest = [number for number in entries_to_load(self._archive) if number not in {entry.id for entry in large}]
         small = sum(sizes.values()) - sum(sizes[entry.id] for entry in large)
-        tasks.append(schedule.Task(small, partial(self._work, rest)))
-        return [schedule.Task(task.size * TEXT_WEIGHT, task.run) for task in tasks]
+        tasks.append(schedule.Task(small, partial(self._work, rest, "data", 1), "rows"))
+        return [replace(task, size=task.size * TEXT_WEIGHT) for task in tasks]
+
+    def finish(self, data, digesting):
+        """Run the tasks that load rows, with all that follows from them."""
+        sizes = {}
+        for task in data:
+            sizes[task.name] = sizes.get(task.name, 0) + task.size
+        tables = {"rows of %s.%s" % (entry.schema, entry.name): (entry.schema, entry.name) for entry in self._archive.entries}
+        known = {tables[name]: name for name in sizes if name in tables}
+        settings = session_settings(self._jobs)
+        sizes = {table: sizes[name] for table, name in known.items()}
+        building = Building(self._target, self._owner, self._archive, settings, sizes, self._jobs)
+        made, keys, every = building.tasks(known)
+        left = [number for number in late_entries(self._archive) if number not in building.numbers]
+        if left:
+            made.append(schedule.Task(0, partial(self._work, left, "post-data", self._jobs), "left", every, RANK))
+        made += analysis(self._target, self._jobs, (*every, "left"))
+        made += digesting.tasks((*known.values(), "rows", *keys)) if digesting else []
+        try:
+            schedule.run(data + made, self._jobs)
+        finally:
+            building.close()
+
+    def _least(self, entry):
+        """From how many bytes on a table's rows are a task of their own."""
+        return OWN if copying.readable(self._archive, entry) else LARGE
 
     def _table(self, entry):
+        size = self._archive.member_bytes(entry)
         if copying.readable(self._archive, entry):
-            settings = session_settings(self._jobs)
-            return copying.text_tasks(self._target, self._owner, self._archive, entry, settings, self._jobs)
-        return [schedule.Task(self._archive.member_bytes(entry), partial(self._work, [entry.id]))]
+            jobs = self._jobs if size >= LARGE else 1
+            return copying.text_tasks(self._target, self._owner, self._archive, entry, session_settings(self._jobs), jobs)
+        name = "rows of %s.%s" % (entry.schema, entry.name)
+        return [schedule.Task(size, partial(self._work, [entry.id], "data", 1), name)]
 
-    def _work(self, numbers, stopped):
-        """Load data in a thread of its own, until done or ``stopped``."""
-        with self._command(numbers, "data", 1) as argv:
+    def _work(self, numbers, section, jobs, stopped):
+        """Load entries of a section in a thread of its own, until done or ``stopped``."""
+        with self._command(numbers, section, jobs) as argv:
             try:
                 with running_tool(argv, self._target, env=self._environment, stdout=subprocess.DEVNULL) as process:
                     while process.poll() is None and not stopped.wait(TICK):
@@ -169,24 +207,34 @@ def first_error(stderr):
 
 def analyze(server, database, jobs=1):
     """Gather planner statistics of a whole database, over several connections. :raises RecoveryError: ``load_failed``."""
-    target = server.database(database)
-    with closing(connect(target)) as conn, conn.cursor() as cursor:
-        waiting = iter(sorted(read_tables(cursor), key=lambda row: row[4], reverse=True))
-    lock = threading.Lock()
+    schedule.run(analysis(server.database(database), jobs), jobs)
+
+
+def analysis(target, jobs, after=()):
+    """Return tasks for :mod:`schedule` that gather planner statistics, the largest table first. :param after: as of a task."""
+    waiting, lock = [], threading.Lock()
+
+    def tables(cursor):
+        with lock:
+            if not waiting:  # what there is shows when the first one begins
+                waiting.append(iter(sorted(read_tables(cursor), key=lambda row: row[4], reverse=True)))
+            return waiting[0]
 
     def run(stopped):
+        opened = copying.session(target, target.user, session_settings(jobs), "UTF8")
         try:
-            with closing(connect(target, "letta_ops load")) as conn, conn.cursor() as cursor:
+            with opened as conn, cancelled_when(stopped, conn), conn.cursor() as cursor:
+                found = tables(cursor)
                 while not stopped.is_set():
                     with lock:
-                        row = next(waiting, None)
+                        row = next(found, None)
                     if row is None:
                         return
                     cursor.execute("ANALYZE " + quote_table(*row[:2]))
         except psycopg2.Error as exc:
-            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (database, first_line(exc))) from None
+            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc))) from None
 
-    schedule.run([schedule.Task(1, run) for _number in range(jobs)], jobs)
+    return [schedule.Task(1, run, "statistics", after, RANK + 1) for _number in range(jobs)]
 
 
 def _follow(target, progress):

@@ -55,10 +55,12 @@ def create_side_database(server, name, owner, facts):
     warnings, oid = [], None
     try:
         with closing(connect(server)) as conn, conn.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")  # as in a load: whatever is lost with the server is the side database alone
             _create(cursor, name, owner, facts, warnings)
             oid = database_oid(cursor, name)
             warnings += apply_database_facts(cursor, name, facts)
         with closing(connect(server.database(name))) as conn, conn.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
             _prepare_schemas(cursor, owner, facts)
     except psycopg2.Error as exc:
         if oid is not None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 MAGIC = b"PGDMP"
 CUSTOM_FORMAT, TAR_FORMAT, DIRECTORY_FORMAT = 1, 3, 5  # the table of contents of directory format says tar
 COMPRESSIONS = {0: "none", 1: "gzip", 2: "lz4", 3: "zstd"}
+SECTIONS = {2: "pre-data", 3: "data", 4: "post-data"}
 # First major version of pg_restore that reads an archive version.
 READ_SINCE = {16: 17, 15: 16, 14: 12, 13: 9, 12: 9}
 NEWEST_KNOWN, OLDEST_KNOWN = (1, 16), (1, 12)
@@ -39,6 +40,9 @@ class TocEntry:
     :param definition: its DDL.
     :param copy: COPY statement of a ``TABLE DATA`` entry.
     :param file: member that holds its data (directory and tar).
+    :param section: ``pre-data``, ``data``, ``post-data``, or ``""`` for what is in none.
+    :param depends: ids of the entries that must be there before.
+    :param tablespace: ``""`` for the database's own.
     """
 
     id: int
@@ -50,6 +54,9 @@ class TocEntry:
     copy: str = field(default="", repr=False)
     file: str = ""
     catalog_ids: tuple = (0, 0)
+    section: str = ""
+    depends: tuple = ()
+    tablespace: str = ""
 
     def listing(self):
         """Return the entry's line as ``pg_restore --list`` writes it."""
@@ -143,23 +150,25 @@ def _read_entry(reader, version, format_code):
     reader.int()  # whether it has data: told by its type as well
     catalog_ids = (_oid(reader.text()), _oid(reader.text()))
     name, kind = reader.text(), reader.text()
-    reader.int()  # section
+    section = SECTIONS.get(reader.int(), "")
     definition, dummy, copy = reader.text(), reader.text(), reader.text()
-    schema, dummy = reader.text(), reader.text()  # tablespace
+    schema, tablespace = reader.text(), reader.text()
     if version >= (1, 14):
         reader.text()  # access method
     if version >= (1, 16):
         reader.int()  # relkind
     owner = reader.text()
     reader.text()  # WITH OIDS
-    while reader.text() is not None:  # ids it depends on
-        pass
+    depends = tuple(_oid(text) for text in iter(reader.text, None))
     file = ""
     if format_code == CUSTOM_FORMAT:
         reader.raw(1 + reader.offset_size)  # place of its data in the file
     else:
         file = reader.text() or ""
-    return TocEntry(number, kind or "", schema or "", name or "", owner or "", definition or "", copy or "", file, catalog_ids)
+    return TocEntry(
+        number, kind or "", schema or "", name or "", owner or "", definition or "", copy or "", file, catalog_ids, section, depends,
+        tablespace or "",
+    )  # fmt: skip
 
 
 def _oid(text):

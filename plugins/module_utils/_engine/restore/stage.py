@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -75,17 +74,13 @@ def stage_set(server, manifest, options, journal, progress=None):
             size = manifest["database"].get("size_bytes") or 0
             saved = Saved.of(manifest, options.set_dir)
             _check_server(side, manifest, saved)
-            # Nothing changes a row once it is there, so its digest is taken while indexes are built: that leaves half a core to spare.
-            loading.load_archive(
-                server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved, digesting.start
-            )
-    except BaseException as exc:
-        digesting.stop()
-        if isinstance(exc, RecoveryError):
-            raise _dropped(server, options.database, oid, exc) from None
-        raise
+            # Nothing changes a row once it is there, so its digest is taken beside what follows, in gaps that this leaves.
+            loading.load_archive(server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved, digesting)
+    except RecoveryError as exc:
+        raise _dropped(server, options.database, oid, exc) from None
     with journal.step("stage.prove") as facts:
-        tables, findings = _analyze_and_prove(server, manifest, archive, options, seconds, progress, digesting)
+        with _timed(seconds, "prove"):
+            tables, findings = prove.prove_database(side, manifest, archive, options.jobs, progress, digesting.result(progress))
         bad = [item for item in findings if item.status == FAIL]
         if bad:
             raise _not_equal(options.database, manifest, tables, bad)
@@ -106,18 +101,6 @@ def _check_server(side, manifest, saved):
         rowsums.require(cursor, rowsums.form_of(manifest["tables"]))
         if saved:
             obstacles.check_vectors(manifest, segments.probe(cursor))
-
-
-def _analyze_and_prove(server, manifest, archive, options, seconds, progress, digesting):
-    """Analyse beside what is left of the proof: both only read, and together they keep the cores busy."""
-    start = time.monotonic()
-    side = server.database(options.database)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        analysis = pool.submit(loading.analyze, server, options.database, options.jobs)
-        result = prove.prove_database(side, manifest, archive, options.jobs, progress, digesting.result(progress))
-        analysis.result()
-    seconds["prove"] = round(time.monotonic() - start, 3)
-    return result
 
 
 def _dropped(server, database, oid, error):

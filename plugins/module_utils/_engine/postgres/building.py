@@ -1,0 +1,163 @@
+# Copyright (c) 2026, The letta_ops.recovery founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys, indexes and foreign keys of an archive, made by connections of our own, each as soon as what it needs is there.
+
+``pg_restore --jobs`` adds a foreign key and checks it in one statement, which locks both tables against every other such statement; nearly
+all of Letta's tables refer to the same few, so one worker works while the others wait. Here a foreign key is added unchecked, which takes
+no time, and checked by ``VALIDATE CONSTRAINT``, which locks no table but its own; what the catalog says in the end is the same.
+
+The statements are the archive's own, as pg_restore would send them. What is not plain to see through is left to pg_restore.
+"""
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from ..errors import RecoveryError
+from . import copying
+from .connection import cancelled_when, psycopg2
+from .ddl import split_name
+from .schedule import Stopped, Task
+from .sidedb import first_line
+
+RANK = 2
+LINKS = "foreign keys"
+# What pg_restore sets before it sends a definition.
+DEFINING = {"standard_conforming_strings": "on", "check_function_bodies": "off", "xmloption": "content", "row_security": "off"}
+_NAME = r'(?:"(?:[^"]|"")*"|[^\s"])+'
+_KEY = re.compile(r"(ALTER TABLE ONLY %s)\s+ADD CONSTRAINT %s (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b" % (_NAME, _NAME))
+_INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX %s ON (?!ONLY )%s USING " % (_NAME, _NAME))
+_LINK = re.compile(r"(ALTER TABLE ONLY (%s))\s+ADD CONSTRAINT (%s) FOREIGN KEY [^;]*\)[^;)]*;" % (_NAME, _NAME))
+_UNCHECKED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")
+
+
+class Building:
+    """The definitions of an archive's section ``post-data`` that are made here.
+
+    :param target: :class:`Server` whose default database it is. :param owner: the role to work as.
+    :param settings: of the server, ``{name: value}``, for the sessions. :param jobs: workers there are.
+    :param sizes: {(schema, table): size} of the tables that are large enough to be worth a task for each index.
+    :ivar numbers: ids of the entries that are made here.
+    """
+
+    def __init__(self, target, owner, archive, settings, sizes, jobs=1):
+        self._sessions = _Sessions(partial(copying.session, target, owner, dict(settings, **DEFINING), archive.encoding()), target.dbname)
+        self._sizes, self._jobs = sizes, jobs
+        self.numbers = set()
+        self._keys, self._indexes, self._links = defaultdict(list), defaultdict(list), defaultdict(list)
+        tables = {entry.id: (entry.schema, entry.name) for entry in archive.entries if entry.type == "TABLE"}
+        for entry in archive.entries if _is_plain(archive) else ():
+            if entry.section == "post-data" and not entry.tablespace:
+                self._sort_in(entry, entry.definition.strip(), {tables[number] for number in entry.depends if number in tables})
+
+    def _sort_in(self, entry, text, tables):
+        """Take an entry that can be seen through."""
+        link = _LINK.fullmatch(text) if entry.type == "FK CONSTRAINT" and not _UNCHECKED.search(text) else None
+        if link:
+            self._links[split_name(link.group(2))].append(link)
+        elif entry.type == "CONSTRAINT" and _KEY.match(text) and len(tables) == 1:
+            self._keys[tables.pop()].append(text)
+        elif entry.type == "INDEX" and _INDEX.match(text) and len(tables) == 1:
+            self._indexes[tables.pop()].append(text)
+        else:
+            return
+        self.numbers.add(entry.id)
+
+    def tasks(self, rows):
+        """Return tasks for :mod:`schedule`: keys as soon as rows are there, then indexes; when all of them are, foreign keys.
+
+        :param rows: {(schema, table): name of the tasks that load its rows}; those of any other table have the name ``rows``.
+        :returns: (tasks, the names of all that make keys, the names of all)
+        """
+        found = []
+        for table, size in self._sizes.items():
+            name = "keys of %s.%s" % table
+            found.append(Task(size, self._sending(self._keys[table]), name, (rows[table],), RANK))
+            for text in self._indexes[table]:
+                found.append(Task(size, self._sending([text]), "indexes", (name, rows[table]), RANK))
+        small = [table for table in self._keys.keys() | self._indexes.keys() if table not in self._sizes]
+        for number in range(self._jobs):
+            mine = sorted(small)[number :: self._jobs]
+            texts = [text for table in mine for text in self._keys[table] + self._indexes[table]]
+            found.append(Task(0, self._sending(texts), "keys of small tables", ("rows",), RANK))
+        keys = tuple(sorted({task.name for task in found} - {"indexes"}))
+        return [*found, *self._link_tasks((*keys, "indexes"))], keys, (*keys, "indexes", LINKS)
+
+    def _link_tasks(self, after):
+        """Foreign keys are added by one, since each locks two tables for a moment, and checked by all."""
+        texts = [link.group().rstrip(";") + " NOT VALID" for links in self._links.values() for link in links]
+        found, small = [Task(0, self._sending(texts), "unchecked", after, RANK)], []
+        for table, links in self._links.items():
+            checks = ["%s VALIDATE CONSTRAINT %s" % link.group(1, 3) for link in links]
+            if table in self._sizes:
+                found.append(Task(self._sizes[table], self._sending(checks), LINKS, ("unchecked",), RANK))
+            else:
+                small += checks
+        return [*found, Task(0, self._sending(small), LINKS, ("unchecked",), RANK)]
+
+    def _sending(self, texts):
+        return partial(self._sessions.send, texts)
+
+    def close(self):
+        """Close the connections."""
+        self._sessions.close()
+
+
+class _Sessions:
+    """Connections that are kept for the next statement: opening one costs as much as a small index."""
+
+    def __init__(self, opening, dbname):
+        self._opening, self._dbname, self._free, self._opened = opening, dbname, [], []
+
+    def send(self, texts, stopped):
+        """Send statements, one after the other, until done or ``stopped``.
+
+        :raises RecoveryError: ``load_failed`` with the server's words.
+        """
+        if not texts:
+            return
+        with self._one() as conn, cancelled_when(stopped, conn), conn.cursor() as cursor:
+            for text in texts:
+                if stopped.is_set():
+                    raise Stopped
+                try:
+                    cursor.execute(text)
+                except psycopg2.Error as exc:
+                    if stopped.is_set():
+                        raise Stopped from None
+                    raise self._failed(text, exc) from None
+
+    @contextmanager
+    def _one(self):
+        if self._free:
+            conn = self._free.pop()
+        else:
+            opened = self._opening()
+            conn = opened.__enter__()
+            self._opened.append(opened)
+        yield conn
+        self._free.append(conn)
+
+    def close(self):
+        """Close all of them."""
+        for opened in self._opened:
+            with suppress(psycopg2.Error):
+                opened.__exit__(None, None, None)
+        self._opened, self._free = [], []
+
+    def _failed(self, text, exc):
+        return RecoveryError(
+            "load_failed",
+            "%s refused what the archive defines: %s (%s)" % (self._dbname, first_line(exc), " ".join(text.split())[:200]),
+            next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
+        )
+
+
+def _is_plain(archive):
+    """Tell whether its definitions stand for themselves: no partitions, and strings as the standard has them."""
+    kinds = {entry.type for entry in archive.entries}
+    standard = all("'on'" in entry.definition for entry in archive.entries if entry.type == "STDSTRINGS")
+    return standard and not kinds & {"INDEX ATTACH", "TABLE ATTACH"}
