@@ -17,6 +17,7 @@ from pathlib import Path
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import best_compression, find_tools
 from tests.bench import ROOT, about, data, figures, page
 from tests.bench.agent_file import AgentFile
+from tests.bench.choices import Choices
 from tests.bench.forms import Forms
 from tests.bench.partial import Agent
 from tests.bench.target import Target
@@ -36,9 +37,11 @@ PARTS = {
     "partial": ("letta_full", "letta_large"),
     "load": ("vectors_quarter", "vectors_whole", "messages_quarter", "messages_whole"),
     "load-four": ("vectors_four", "messages_four"),
+    "choices": ("vectors_whole", "messages_whole"),
     "agent-file": ("file_quarter", "file_whole"),
 }
-BY_DEFAULT = ("full", "partial", "load", "agent-file")  # four times the size takes pg_dump's default compression half an hour a round
+# four times the size takes pg_dump's default compression half an hour a round
+BY_DEFAULT = ("full", "partial", "load", "choices", "agent-file")
 
 
 def arguments(argv=None):
@@ -156,6 +159,8 @@ def _way(part, target, there, stack):
         return partial(measure_once, target)
     if part == "partial":
         return Agent(target).measure_once
+    if part == "choices":
+        return Choices(target).measure_once
     if part == "agent-file":
         return stack.enter_context(AgentFile(target)).measure_once
     return Forms(target, there).measure_once

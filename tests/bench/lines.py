@@ -49,6 +49,16 @@ RATIOS = {
     "backup_to_zstd": ("Backup ÷ `pg_dump -Fd -j` with zstd", "backup", "pg_dump.zstd", "≤ 1.20"),
     "backup_to_gzip": ("Backup ÷ `pg_dump -Fd -j` with gzip", "backup", "pg_dump.gzip", "≤ 0.30"),
     "backup_cpu_to_zstd_cpu": ("Backup ÷ `pg_dump -Fd -j` with zstd, processor seconds", "backup.cpu", "pg_dump.zstd.cpu", None),
+    "durable_to_stage": ("Stage with commits that wait for the disk (`synchronous_commit=on`) ÷ as it is", "stage.durable", "stage", None),
+    "memory_to_stage": ("Stage with `maintenance_work_mem=64MB`, the default, instead of 256 ÷ as it is", "stage.memory", "stage", None),
+    "helpers_to_stage": ("Stage with helpers for index builds beside a job per core ÷ as it is", "stage.helpers", "stage", None),
+    "pg_restore_to_stage": ("Stage with keys, indexes and foreign keys by `pg_restore -j` ÷ as it is", "stage.pg_restore", "stage", None),
+    "one_connection_to_stage": ("Stage with each table of text by one connection ÷ as it is", "stage.one_connection", "stage", None),
+    "digests_first_to_stage": ("Stage with digests before indexes, not in the gaps ÷ as it is", "stage.digests_first", "stage", None),
+    "digests_after_to_stage": ("Stage with digests when all else is done ÷ as it is", "stage.digests_after", "stage", None),
+    "level_1_to_backup": ("Backup with `zstd:1` instead of `zstd:2` ÷ as it is", "backup.level_1", "backup", None),
+    "level_3_to_backup": ("Backup with `zstd:3`, pg_dump's default ÷ as it is", "backup.level_3", "backup", None),
+    "text_to_backup": ("Backup with vectors as text (`letta_backup_vectors: text`) ÷ as it is", "backup.text", "backup", None),
 }  # fmt: skip
 
 # figure: words
@@ -58,8 +68,8 @@ FULL = (
     ("pg_restore", "Bare `pg_restore -j`, same archive"),
     ("stage", "Stage: side database, load, analyse, proof"),
     ("stage.create", "· create the side database"),
-    ("stage.load", "· load"),
-    ("stage.prove", "· analyse and prove, together"),
+    ("stage.load", "· load, indexes, statistics, digests"),
+    ("stage.prove", "· what is left of the proof"),
     ("assess", "Assess: checksums, plan"),
     ("validate", "Validate: every check"),
     ("swap", "Swap, engine only: fence, rename, read back"),
@@ -106,8 +116,8 @@ LOAD = (
     ("pg_dump.zstd", "`pg_dump -Fd -j`, zstd"),
     ("pg_dump.gzip", "`pg_dump -Fd -j`, gzip (its default)"),
     ("stage", "Stage: side database, load, analyse, proof"),
-    ("stage.load", "· load"),
-    ("stage.prove", "· analyse and prove, together"),
+    ("stage.load", "· load, indexes, statistics, digests"),
+    ("stage.prove", "· what is left of the proof"),
     ("pg_restore.zstd", "`pg_restore -j`, zstd"),
     ("pg_restore.gzip", "`pg_restore -j`, gzip"),
     ("pg_restore.lz4", "`pg_restore -j`, lz4"),
@@ -117,6 +127,10 @@ LOAD = (
     ("postgresql_db.best", "`postgresql_db` at its best: zstd, `--jobs`"),
     ("postgresql_db.best.task", "· its task alone"),
     ("floor", "Floor: binary COPY without compression, indexes after"),
+)
+CHOICES = (
+    ("stage", "Stage as it is: side database, load, analyse, proof"),
+    ("backup", "Backup as it is: dump, vectors, digests, checksums"),
 )
 CHART = ("stage", "pg_restore.zstd", "pg_restore.gzip", "pg_restore.lz4", "psql", "postgresql_db", "postgresql_db.best", "floor")
 # Figures that are no seconds.
@@ -137,5 +151,6 @@ PARTS = {
     "partial": (PARTIAL, PARTIAL_MEMORY, ("partial", "wiped", "scratch")),
     "load": (LOAD, MEMORY[:1], CHART),
     "load-four": (LOAD, MEMORY[:1], CHART),
+    "choices": (CHOICES, (), ()),
     "agent-file": (AGENT_FILE, PARTIAL_MEMORY, ("partial", "wiped", "scratch", "file")),
 }

@@ -88,9 +88,9 @@ class Target:
 
     # -- the measurements: each returns {figure: value} ---------------------------------------------------------
 
-    def backup(self):
-        """Take a set by the engine; the sets before it are removed."""
-        outcome = self._work("backup")
+    def backup(self, **changes):
+        """Take a set by the engine; the sets before it are removed. :param changes: of :class:`BackupOptions`."""
+        outcome = self._work("backup", **changes)
         for entry in self.root.iterdir():
             if entry.name.startswith("lb-") and entry.name != outcome["id"]:
                 shutil.rmtree(entry)
@@ -142,9 +142,9 @@ class Target:
             "memory_playbook": memory,
         }
 
-    def staged(self):
-        """Stage the newest set by the engine, and no more."""
-        outcome = self._work("stage")
+    def staged(self, undone=None):
+        """Stage the newest set by the engine, and no more. :param undone: one of its choices, see :func:`choices.undo`."""
+        outcome = self._work("stage", undone=undone)
         if outcome["unequal"]:
             raise RuntimeError("the staged database is not what was saved: %s" % outcome)
         return outcome["seconds"]
@@ -189,11 +189,12 @@ class Target:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _work(self, what):
+    def _work(self, what, **changes):
         job = dict(
             do=what, server=asdict(self.admin), database=self.name, owner=self.owner, root=str(self.root), jobs=self.jobs,
-            compression=self.compression, bin_dir=self.tools.bin_dir,
+            compression=self.compression, bin_dir=self.tools.bin_dir, vectors="binary", undone=None,
         )
+        job.update(changes)
         argv = [sys.executable, "-m", "tests.bench.worker"]
         done = subprocess.run(argv, input=json.dumps(job), cwd=ROOT, capture_output=True, text=True)
         if done.returncode:

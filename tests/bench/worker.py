@@ -17,14 +17,16 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, phases, runs, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import validate_database
+from tests.bench.choices import undo
 
 
 def backup(server, job):
     """Take a set; returns its id and the seconds."""
     began = time.perf_counter()
     options = take.BackupOptions(
-        server=server.database(job["database"]), root=job["root"], jobs=job["jobs"], compression=job["compression"], bin_dir=job["bin_dir"]
-    )
+        server=server.database(job["database"]), root=job["root"], jobs=job["jobs"], compression=job["compression"], bin_dir=job["bin_dir"],
+        vectors=job["vectors"],
+    )  # fmt: skip
     manifest = take.take_backup(options)
     return {"id": manifest["id"], "seconds": {"backup": time.perf_counter() - began, "backup.dump": manifest["seconds"]["dump"]}}
 
@@ -81,6 +83,8 @@ def main():
     """Do the job on standard input."""
     job = json.load(sys.stdin)
     os.umask(0o077)
+    if job["undone"]:
+        undo(job["undone"])
     outcome = {"backup": backup, "restore": restore, "stage": staged}[job["do"]](Server(**job["server"]), job)
     print(json.dumps(dict(outcome, peak_memory_bytes=processes.peak_memory())))
 

@@ -132,7 +132,7 @@ def wait_for(condition, seconds=20):
 
 
 def test_the_best_compression_is_the_best_the_tools_have():
-    assert best_compression(Tools("/x", (18, 6), ("zstd", "lz4", "gzip"))) == "zstd:3"
+    assert best_compression(Tools("/x", (18, 6), ("zstd", "lz4", "gzip"))) == "zstd:2"
     assert best_compression(Tools("/x", (18, 6), ("lz4", "gzip"))) == "lz4"
     assert best_compression(Tools("/x", (15, 6), ("gzip",))) == "gzip:1"
 

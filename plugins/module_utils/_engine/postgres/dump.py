@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from contextlib import suppress
 
 from ..durable import fsync_dir
 from ..errors import RecoveryError
@@ -48,7 +49,8 @@ def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=Non
         with running_tool(argv, server, env=_canonical_environment(), stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
                 progress.update(written())
-                time.sleep(POLL_SECONDS)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_SECONDS)
     except ToolFailed as exc:
         raise _dump_error(server, exc) from None
     size = _secure(target)
