@@ -49,16 +49,16 @@ RATIOS = {
     "backup_to_zstd": ("Backup ÷ `pg_dump -Fd -j` with zstd", "backup", "pg_dump.zstd", "≤ 1.20"),
     "backup_to_gzip": ("Backup ÷ `pg_dump -Fd -j` with gzip", "backup", "pg_dump.gzip", "≤ 0.30"),
     "backup_cpu_to_zstd_cpu": ("Backup ÷ `pg_dump -Fd -j` with zstd, processor seconds", "backup.cpu", "pg_dump.zstd.cpu", None),
-    "durable_to_stage": ("Stage with commits that wait for the disk (`synchronous_commit=on`) ÷ as it is", "stage.durable", "stage", None),
-    "memory_to_stage": ("Stage with `maintenance_work_mem=64MB`, the default, instead of 256 ÷ as it is", "stage.memory", "stage", None),
-    "helpers_to_stage": ("Stage with helpers for index builds beside a job per core ÷ as it is", "stage.helpers", "stage", None),
-    "pg_restore_to_stage": ("Stage with keys, indexes and foreign keys by `pg_restore -j` ÷ as it is", "stage.pg_restore", "stage", None),
-    "one_connection_to_stage": ("Stage with each table of text by one connection ÷ as it is", "stage.one_connection", "stage", None),
-    "digests_first_to_stage": ("Stage with digests before indexes, not in the gaps ÷ as it is", "stage.digests_first", "stage", None),
-    "digests_after_to_stage": ("Stage with digests when all else is done ÷ as it is", "stage.digests_after", "stage", None),
-    "level_1_to_backup": ("Backup with `zstd:1` instead of `zstd:2` ÷ as it is", "backup.level_1", "backup", None),
-    "level_3_to_backup": ("Backup with `zstd:3`, pg_dump's default ÷ as it is", "backup.level_3", "backup", None),
-    "text_to_backup": ("Backup with vectors as text (`letta_backup_vectors: text`) ÷ as it is", "backup.text", "backup", None),
+    "durable_to_stage": ("Commits that wait for the disk ÷ as it is", "stage.durable", "stage", None),
+    "memory_to_stage": ("`maintenance_work_mem=64MB` ÷ as it is", "stage.memory", "stage", None),
+    "helpers_to_stage": ("Helpers for index builds ÷ as it is", "stage.helpers", "stage", None),
+    "pg_restore_to_stage": ("Keys, indexes and foreign keys by `pg_restore -j` ÷ as it is", "stage.pg_restore", "stage", None),
+    "one_connection_to_stage": ("Each table of text by one connection ÷ as it is", "stage.one_connection", "stage", None),
+    "digests_first_to_stage": ("Digests before indexes ÷ as it is", "stage.digests_first", "stage", None),
+    "digests_after_to_stage": ("Digests when all else is done ÷ as it is", "stage.digests_after", "stage", None),
+    "level_1_to_backup": ("Backup with `zstd:1` ÷ as it is", "backup.level_1", "backup", None),
+    "level_3_to_backup": ("Backup with `zstd:3` ÷ as it is", "backup.level_3", "backup", None),
+    "text_to_backup": ("Backup with vectors as text ÷ as it is", "backup.text", "backup", None),
 }  # fmt: skip
 
 # figure: words
@@ -130,7 +130,17 @@ LOAD = (
 )
 CHOICES = (
     ("stage", "Stage as it is: side database, load, analyse, proof"),
+    ("stage.durable", "· commits wait for the disk (`synchronous_commit=on`)"),
+    ("stage.memory", "· `maintenance_work_mem=64MB`, PostgreSQL's default, instead of 256"),
+    ("stage.helpers", "· helpers for index builds beside a job per core"),
+    ("stage.pg_restore", "· keys, indexes and foreign keys by `pg_restore -j`"),
+    ("stage.one_connection", "· each table of text by one connection"),
+    ("stage.digests_first", "· digests before indexes, not in the gaps"),
+    ("stage.digests_after", "· digests when all else is done"),
     ("backup", "Backup as it is: dump, vectors, digests, checksums"),
+    ("backup.level_1", "· dump with `zstd:1` instead of `zstd:2`"),
+    ("backup.level_3", "· dump with `zstd:3`, pg_dump's default"),
+    ("backup.text", "· vectors as text (`letta_backup_vectors: text`)"),
 )
 CHART = ("stage", "pg_restore.zstd", "pg_restore.gzip", "pg_restore.lz4", "psql", "postgresql_db", "postgresql_db.best", "floor")
 # Figures that are no seconds.

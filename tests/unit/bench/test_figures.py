@@ -167,7 +167,7 @@ def test_the_statements_take_the_numbers_and_keep_the_casts():
 
 
 def test_parts_come_in_their_own_order_and_four_times_the_size_only_when_asked_for():
-    assert arguments([]).parts == ["full", "partial", "load", "agent-file"]
+    assert arguments([]).parts == ["full", "partial", "load", "choices", "agent-file"]
     assert arguments(["--only", "load-four", "full"]).parts == ["full", "load-four"]
     assert arguments([]).rounds == 5
 
