@@ -174,7 +174,7 @@ def killed() -> list[str]:
     text = (f"**{done['points']} points in a row, {lost}**; {done['at_steps']} of them at steps of journals, the others at random moments. "
             f"{done['date']}, {done['seconds']} s of work ({done['seconds'] / max(done['points'], 1):.2f} s a point) on {done['machine']}; "
             f"{versions}; engine `{done['engine']}`.")
-    line = f"make kills ARGS='--seed {done['seed']} --count {done['points']}'"
+    line = f"make kills ARGS='--seed {done['seed']} --count {done['numbers_below']}'"
     again = f"Again: `{line}`. A loss names the line that repeats its point alone."
     return [KILLED, *table(",".join(("operation", *VICTIMS, "all")), rows), text, again, ""]
 

@@ -83,4 +83,4 @@ def test_the_same_seed_and_number_are_the_same_point_and_steps_come_first():
 
 def test_a_run_with_nothing_left_to_do_tells_what_was_done(tmp_path, capsys):
     assert main(["--count", "0", "--record", str(tmp_path)]) == 0
-    assert "0 points in a row" in capsys.readouterr().out
+    assert "0 points in all" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def arguments(argv=None):
     parser.add_argument("--point", type=int, help="do one point again, whatever is recorded, and record nothing")
     parser.add_argument("--after", type=float, help="seconds at which --point is killed, as a loss names them (drawn and scaled otherwise)")
     parser.add_argument("--record", type=Path, default=ROOT / ".cache" / "kills", help="folder of what was done (%(default)s)")
-    parser.add_argument("--write", action="store_true", help="put the figures of the points in a row from 0 on into %s" % FIGURES.name)
+    parser.add_argument("--write", action="store_true", help="put the figures of all recorded points into %s" % FIGURES.name)
     return parser.parse_args(argv)
 
 
@@ -105,7 +105,7 @@ def main(argv=None):
     record = Record(options.record, options.seed)
     losses = run(options, record) if todo(options, record.points()) else 0
     figures = record.figures(versions())
-    print("%(points)d points in a row, %(seconds)d s of work, losses: %(losses)s" % figures)
+    print("%(points)d points in all, %(seconds)d s of work, losses: %(losses)s" % figures)
     if options.write:
         write(figures)
         print("Written to %s; tools/faults.py write puts it into docs/faults.md" % FIGURES.relative_to(ROOT))

@@ -45,13 +45,12 @@ class Record:
             stream.write(json.dumps(verdict.as_dict(), sort_keys=True) + "\n")
 
     def figures(self, versions):
-        """Return what is published: the points in a row from number 0 on.
+        """Return what is published of all points that were done, one after the other, whatever became of them.
 
         :param versions: {program: version}.
         """
-        known, row = self.points(), []
-        while len(row) in known:
-            row.append(known[len(row)])
+        known = self.points()
+        row = [known[number] for number in sorted(known)]
         counts = Counter((point["operation"], point["victim"]) for point in row)
         table: dict = {}
         for (operation, victim), count in sorted(counts.items()):
@@ -63,6 +62,7 @@ class Record:
             "seed": self.seed,
             "engine": self.engine,
             "points": len(row),
+            "numbers_below": max(known, default=-1) + 1,
             "at_steps": sum(1 for point in row if point["step"]),
             "operations": table,
             "seconds": round(sum(point["seconds"] for point in row)),
