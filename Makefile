@@ -76,6 +76,10 @@ unit: venv-test ## The quick tests only
 faults: venv-test ## Every fault that has a test, and docs/faults.md written anew
 	@$(PY) tools/faults.py run -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+.PHONY: kills
+kills: venv-test ## Every operation killed at 2000 moments, half an hour on a quiet machine (ARGS='--count 100', '--help')
+	@$(PY) -m tests.faults.kills $(ARGS)
+
 .PHONY: mutations
 mutations: venv-test ## Guards taken away one by one, each missed by its test (ARGS='-n' for new ones, or names)
 	@$(PY) tools/mutations.py $(ARGS)

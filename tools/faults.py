@@ -23,6 +23,7 @@ FAMILIES = ROOT / "tests" / "faults" / "families.yml"
 RESULTS = ROOT / "tests" / "faults" / "results.json"
 MUTATIONS = ROOT / "tests" / "faults" / "mutations.yml"
 SEEN = ROOT / "tests" / "faults" / "mutations-seen.json"
+KILLS = ROOT / "tests" / "faults" / "kills.json"
 PAGE = ROOT / "docs" / "faults.md"
 OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 
@@ -38,6 +39,15 @@ GUARDS = """## Guards that were taken away
 A test that cannot fail proves nothing. Each line names a guard in the code and a test that was seen to fall when it is taken away:
 `tests/faults/mutations.yml` says how, `make mutations` does it again, in a copy of the checkout.
 """
+KILLED = """## Kill points
+
+Every operation is killed with SIGKILL: its controller alone, its module at work alone, PostgreSQL with all its processes, the whole process
+group. First at every step of its journal, then at moments drawn over the time it takes; the next run comes when all is quiet, or while what
+outlived its controller still works. After each kill live is the old database or the new one, by digests of its content; the next run ends
+well, and leaves no database, role, lock, open journal, session, process or temporary file behind. Pruning and Redis do not touch
+PostgreSQL, which is not killed there.
+"""
+VICTIMS = ("controller", "module", "postgres", "group")
 Marks = dict[str, list[tuple[int, tuple[str, ...]]]]
 
 
@@ -152,6 +162,23 @@ def guards() -> list[str]:
     return lines
 
 
+def killed() -> list[str]:
+    """The section on kill points: what was run last, and the line that runs it again."""
+    done = read(KILLS, {})
+    if not done:
+        return [KILLED, "Not run yet: `make kills`.", ""]
+    versions = ", ".join(f"{name} {version}" for name, version in done["versions"].items())
+    lost = f"lost: points {', '.join(map(str, done['losses']))}" if done["losses"] else "none lost"
+    counted = done["operations"].items()
+    rows = [row((name, *(counts.get(victim, "") for victim in VICTIMS), sum(counts.values()))) for name, counts in counted]
+    text = (f"**{done['points']} points in a row, {lost}**; {done['at_steps']} of them at steps of journals, the others at random moments. "
+            f"{done['date']}, {done['seconds']} s of work ({done['seconds'] / max(done['points'], 1):.2f} s a point) on {done['machine']}; "
+            f"{versions}; engine `{done['engine']}`.")
+    line = f"make kills ARGS='--seed {done['seed']} --count {done['numbers_below']}'"
+    again = f"Again: `{line}`. A loss names the line that repeats its point alone."
+    return [KILLED, *table(",".join(("operation", *VICTIMS, "all")), rows), text, again, ""]
+
+
 def page(tests: dict[tuple[int, str], dict[str, int]]) -> str:
     """The whole page."""
     results = read(RESULTS, {})
@@ -168,7 +195,7 @@ def page(tests: dict[tuple[int, str], dict[str, int]]) -> str:
     lines += ["## The tests of each fault", ""]
     for family in families():
         lines += listing(family, tests)
-    lines += [GUARDS, *table("fault,guard,test that falls without it,last seen", guards())]
+    lines += [*killed(), GUARDS, *table("fault,guard,test that falls without it,last seen", guards())]
     return "\n".join(lines).rstrip() + "\n"
 
 

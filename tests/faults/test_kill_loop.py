@@ -10,26 +10,28 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import sidedb
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, psycopg2
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import (
     cutover,
     endings,
     facts,
-    in_place,
-    rollback,
     runs,
     stage,
 )
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import CRASH_VARIABLE, Journal
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile import changes as reconciling
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile import engine
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile.phase import reconcile_side
+from tests.faults import engine_kit
+from tests.faults.engine_kit import Service, restore, stop, take_back
 from tests.integration.restore_kit import add_writes, break_load, content, fingerprint
 
 pytestmark = pytest.mark.slow
@@ -54,77 +56,9 @@ def cases(steps):
     return [(moment, "controller") for moment in moments(steps)] + [(moment, "module") for moment in alone]
 
 
-class Service:
-    """A Letta server that is a file saying whether it runs."""
-
-    def __init__(self, world):
-        self.path = world.folder / "service"
-        self.set("running")
-
-    def set(self, state):
-        self.path.write_text(state, encoding="utf-8")
-
-    def state(self):
-        return self.path.read_text(encoding="utf-8")
-
-
-def restore(world, service, options):
-    """Do what role letta_restore does, in its order."""
-    begun = runs.begin(world.admin, options)
-    if begun["plan"]["kind"] == "unchanged":
-        if begun["services_stopped"]:
-            service.set("running")
-        return
-    journal, manifest = Journal.load(begun["run_dir"]), manifests.load(begun["set_dir"])
-    if not begun["staged"]:
-        if options.mode == "in_place" and begun["plan"]["kind"] == "replace":
-            stop(journal, service)
-            safety = take.take_backup(take.BackupOptions(server=world.live, root=world.root, bin_dir=world.bin_dir, jobs=1, kind="safety"))
-            in_place.remove_live(world.admin, journal, begun["names"], safety["id"])
-        loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
-        stage.stage_set(world.admin, manifest, loading, journal)
-        endings.note_phase(journal, "stage", "ok", 1.0)
-    if "reconcile" in begun["phases"]:
-        side = world.admin.database(begun["names"]["side"])
-        reconcile_side(side, reconciling.Options(), True, journal, manifest["tables"])
-    if not begun["swapped"]:
-        stop(journal, service)
-        cutover.swap_in(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
-    service.set("running")
-    endings.note_services(journal, stopped=False)
-    endings.finish(world.admin, world.root, journal, options.phases)
-
-
-def take_back(world, service, options):
-    """Do what rollback.yml does, in its order."""
-    begun = rollback.begin(world.admin, options)
-    journal = Journal.load(begun["run_dir"])
-    if not begun["swapped_back"]:
-        stop(journal, service)
-        cutover.swap_back(world.admin, journal, begun["names"], cutover.Guests(session_timeout=5))
-    service.set("running")
-    endings.note_services(journal, stopped=False)
-    rollback.finish(world.root, journal)
-
-
-def stop(journal, service):
-    endings.note_services(journal, stopped=True)
-    service.set("stopped")
-
-
 def put_back(world, service, work):
     """Do what the rescue of the role does, in the controller that outlived its module."""
-    journal = world.journals()[-1]
-    failure = {"failure_class": "", "message": "the module was killed"}
-    if work is take_back:
-        ending = rollback.fail(world.admin, world.root, journal, dict(failure, failure_class="manual_help_needed"))
-    else:
-        ending = endings.fail(
-            world.admin, world.root, journal, failure, lambda of_run: in_place.bring_back(world.admin, world.root, of_run, world.bin_dir)
-        )
-    if ending["services_stopped"]:
-        service.set("running")
-    return ending
+    return engine_kit.put_back(world, service, world.journals()[-1], work is take_back)
 
 
 def in_child(function, world, service, crash_at="", **changes):
@@ -361,6 +295,54 @@ def test_when_the_run_after_a_kill_in_place_fails_the_old_content_comes_back(wor
     assert content(world.fingerprint()) == content(old)
     assert service.state() == "running"
     assert world.leftovers() == []
+
+
+@pytest.mark.fault(19, "module")
+def test_what_postgresql_still_does_for_a_process_that_was_killed_is_ended_before_anybody_looks(make_world):
+    world, said = make_world(), []
+
+    with closing(connect(world.live)) as guest, guest.cursor() as cursor:
+        cursor.execute("begin; select 1 from letta.agents")
+        order = threading.Thread(target=lambda: said.append(unforced(world)))
+        order.start()
+        while not world.sql("select 1 from pg_stat_activity where query like 'DROP DATABASE%'", database="postgres"):
+            time.sleep(0.01)
+        began = time.monotonic()
+        sidedb.end_orders(world.admin, [world.database, "another"])
+        assert time.monotonic() - began < 3, "left alone it takes five seconds"
+        order.join(10)
+    assert said[0] in ("AdminShutdown", "OperationalError"), "told to end, not turned away after five seconds"
+    assert world.database in world.databases()
+
+
+@pytest.mark.fault(19, "module")
+def test_a_database_that_postgresql_makes_although_its_module_was_killed_is_not_left(world):
+    service, old = Service(world), world.fingerprint()
+    with closing(connect(world.admin, autocommit=False)) as guest, guest.cursor() as cursor:
+        cursor.execute("comment on database template0 is 'nobody copies it for now'")  # so that CREATE DATABASE takes its time
+        options = world.run_options(controller=processes.identity())
+        module = FORK.Process(target=lambda: restore(world, service, options))
+        module.start()
+        while not world.sql("select 1 from pg_stat_activity where query like 'CREATE DATABASE%'", database="postgres"):
+            time.sleep(0.01)
+        module.kill()
+        module.join()
+        put_back(world, service, restore)
+        guest.rollback()
+    time.sleep(1)
+    assert world.leftovers() == []
+    assert world.fingerprint() == old
+    ends_well(restore, world, service)
+
+
+def unforced(world):
+    """Drop the live database, waiting for its guests as PostgreSQL does by itself; returns how that ended."""
+    try:
+        with closing(connect(world.admin)) as conn, conn.cursor() as cursor:
+            cursor.execute('DROP DATABASE "%s"' % world.database)
+    except psycopg2.Error as error:
+        return type(error).__name__
+    return "dropped"
 
 
 # -- the real playbook, killed ---------------------------------------------------------------------------------------

@@ -4,9 +4,21 @@
 """Writing files that survive a power cut: temp file, fsync, rename, fsync of the folder."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
+
+TEMPORARY = re.compile(r".\.tmp-\d+$")
+
+
+def sweep(folder):
+    """Remove what writers that were killed left in a folder that nobody writes to now."""
+    for name in os.listdir(folder):
+        if TEMPORARY.search(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
 
 
 def fsync_dir(path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import catalogue, store
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 
 ID = "lb-20261121T120000Z-abcdef"
@@ -68,9 +69,18 @@ def test_a_folder_without_a_holder_is_removed_only_when_it_is_old(sets):
 
 def test_an_interrupted_removal_is_finished_by_the_next_reaping(sets):
     set_id = sets.add()
+    catalogue.note_verified(sets.root, manifests.load(sets.path(set_id)), [], "deep", "pass")
     os.rename(sets.path(set_id), sets.path(".removing-" + set_id))
     assert catalogue.list_sets(sets.root) == []
     store.reap(sets.root)
+    assert os.listdir(sets.root) == [".catalog"]
+    assert os.listdir(sets.path(".catalog")) == [], "the note of a set goes with it"
+
+
+def test_a_set_that_another_process_removes_at_this_moment_is_no_error(sets):
+    set_id = sets.add()
+    os.rename(sets.path(set_id), sets.path(".removing-" + set_id))
+    store.remove_set(sets.root, set_id)
     assert os.listdir(sets.root) == []
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import durable, processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import journal as journals
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, list_runs
@@ -138,3 +138,11 @@ def test_text_of_any_kind_comes_back_from_a_journal(journal):
 
 def test_times_are_read_back_with_and_without_a_fraction():
     assert journals.parse_time("2026-11-21T03:30:00.250Z") - journals.parse_time("2026-11-21T03:30:00Z") == pytest.approx(0.25)
+
+
+def test_what_a_killed_writer_left_beside_a_journal_is_swept_and_nothing_else(tmp_path):
+    journal = Journal.create(str(tmp_path), "r-11111111", target="t")
+    for name in ("journal.json.tmp-4711", "undo.jsonl.tmp-1", "notes.tmp-x"):
+        (tmp_path / "r-11111111" / name).write_text("")
+    durable.sweep(journal.run_dir)
+    assert sorted(os.listdir(journal.run_dir)) == ["journal.json", "notes.tmp-x"]

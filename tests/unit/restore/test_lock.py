@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import lock
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import CLOSED, OPEN, Journal
 from tests.lab import ROOT
 
 TARGET = "7123/letta"
@@ -196,3 +197,36 @@ def test_whoever_lost_its_lock_in_a_long_fetch_goes_no_further(root, other_proce
     with pytest.raises(RecoveryError) as caught:
         lock.check_held(root, TARGET, "r-1")
     assert (caught.value.failure_class, "r-2" in caught.value.message) == ("locked", True)
+
+
+def test_what_a_killed_process_left_of_a_lock_it_wrote_goes_with_the_next_one(root):
+    lock.acquire(root, TARGET, "r-11111111", processes.identity(), "restore-full.yml")
+    lock.release(root, TARGET, "r-11111111")
+    path = lock.lock_path(root, TARGET)
+    for name in (path + ".r-11111111", path + ".r-11111111.tmp-4711"):
+        with open(name, "w", encoding="ascii"):
+            pass
+    lock.acquire(root, TARGET, "r-22222222", processes.identity(), "restore-full.yml")
+    assert sorted(os.listdir(root)) == [".removing", os.path.basename(path)]
+
+
+@pytest.mark.parametrize("born", [False, True])
+def test_the_folder_of_a_run_that_died_before_it_had_a_journal_goes_with_its_lock(root, born):
+    lock.acquire(root, TARGET, "r-11111111", dead_process(), "restore-partial.yml")
+    os.makedirs(os.path.join(root, "r-11111111", "slice"))
+    if born:
+        Journal.create(root, "r-11111111", target=TARGET)
+    lock.acquire(root, TARGET, "r-22222222", processes.identity(), "restore-partial.yml")
+    assert os.path.exists(os.path.join(root, "r-11111111")) is born
+
+
+def test_a_module_that_outlived_its_controller_and_its_lock_closes_the_journal_that_nobody_saw(root, other_process):
+    lock.acquire(root, TARGET, "r-11111111", dead_process(), "restore-full.yml")
+    journal = Journal.create(root, "r-11111111", target=TARGET)
+    lock.check_begun(root, journal, CLOSED)
+    assert Journal.load(journal.run_dir).data["status"] == OPEN
+    lock.acquire(root, TARGET, "r-22222222", other_process, "restore-full.yml")
+    with pytest.raises(RecoveryError) as caught:
+        lock.check_begun(root, journal, CLOSED)
+    assert caught.value.failure_class == "locked"
+    assert Journal.load(journal.run_dir).data["status"] == CLOSED

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 
 from .. import durable
@@ -33,9 +34,8 @@ def check_root(root, create=False):
     try:
         if create:
             durable.make_private_dir(root)
-            probe = os.path.join(root, ".probe-%d" % os.getpid())
-            durable.write_private(probe, b"")
-            os.unlink(probe)
+            with tempfile.TemporaryFile(dir=root):  # without a name: nothing that a kill could leave
+                pass
         os.listdir(root)
     except OSError as exc:
         raise RecoveryError(
@@ -97,9 +97,13 @@ def reap(root):
     gone = []
     for name in sorted(os.listdir(root)):
         path = os.path.join(root, name)
-        if name.startswith(REMOVING) or (name.startswith(INCOMING) and _holder_is_dead(path)):
+        if name.startswith(REMOVING):
+            _remove_hidden(root, name[len(REMOVING) :])
+        elif name.startswith(INCOMING) and _holder_is_dead(path):
             remove_tree(path)
-            gone.append(name)
+        else:
+            continue
+        gone.append(name)
     return gone
 
 
@@ -126,14 +130,11 @@ def is_free(folder):
 
 
 def _untouched_for(folder, seconds):
-    here = os.path.join(os.path.dirname(folder), ".clock-%d" % os.getpid())
-    durable.write_private(here, b"")  # the file system's clock, which need not be ours
-    try:
-        return os.stat(here).st_mtime - os.stat(folder).st_mtime > seconds
-    except FileNotFoundError:
-        return False
-    finally:
-        os.unlink(here)
+    with tempfile.TemporaryFile(dir=os.path.dirname(folder)) as here:  # the file system's clock, which need not be ours
+        try:
+            return os.fstat(here.fileno()).st_mtime - os.stat(folder).st_mtime > seconds
+        except FileNotFoundError:
+            return False
 
 
 def remove_tree(path):
@@ -146,7 +147,7 @@ def remove_tree(path):
 
 
 def remove_set(root, set_id):
-    """Remove a set: one rename hides it, then its files go, then its note in the catalogue.
+    """Remove a set: one rename hides it, then its note in the catalogue goes, then its files.
 
     :raises RecoveryError: ``usage`` for text that is no set id, ``locked`` while an open restore uses it.
     """
@@ -160,12 +161,17 @@ def remove_set(root, set_id):
             now="the set was not removed",
             next_step="finish that restore first",
         )
-    hidden = os.path.join(root, REMOVING + set_id)
-    os.rename(os.path.join(root, set_id), hidden)
+    with contextlib.suppress(FileNotFoundError):  # then another one is removing it at this moment
+        os.rename(os.path.join(root, set_id), os.path.join(root, REMOVING + set_id))
     durable.fsync_dir(root)
-    remove_tree(hidden)
+    _remove_hidden(root, set_id)
+
+
+def _remove_hidden(root, set_id):
+    """Remove what is left of a set that is being removed; its folder last, by which a removal that was killed is found."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(root, CATALOG, set_id + ".json"))
+    remove_tree(os.path.join(root, REMOVING + set_id))
 
 
 def sets_in_use(root):

@@ -122,6 +122,7 @@ def _opened(begun, facts, options, runs_root, key):
         phases=[{"name": "assess", "status": "ok", "seconds": begun["plan"]["seconds"], "detail": begun["plan"]["why"],
                  "noted_at": journals.utc_now()}],
     )  # fmt: skip
+    lock.check_begun(runs_root, journal, journals.FAILED)
     return dict(begun, run_dir=journal.run_dir)
 
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from contextlib import closing
 
+from .. import durable
 from ..backup import fetch
 from ..postgres.connection import connect, psycopg2
 from ..restore import journal as journals
@@ -30,6 +31,7 @@ def settle(server, runs_root, key):
     for journal in journals.list_runs(runs_root, journals.PARTIAL)[0]:
         if journal.data["target"] != key or journal.data["status"] not in journals.UNFINISHED:
             continue
+        durable.sweep(journal.run_dir)
         entry = journal.entry(APPLY)
         if entry and (entry["state"] == "done" or _committed(server, entry["xid"])):
             _keep(journal)

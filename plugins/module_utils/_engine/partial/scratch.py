@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import closing
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
@@ -13,6 +12,7 @@ from ..letta import closure
 from ..postgres import binarycopy, load, sidedb
 from ..postgres.catalog import quote_ident, quote_table
 from ..postgres.connection import connect, psycopg2
+from ..postgres.listing import use_list
 from ..postgres.tools import ToolFailed, run_tool
 from ..restore.journal import NoJournal
 from ..restore.migrate import migrate
@@ -52,10 +52,8 @@ def _define(scratch, archive, tools, owner, sections):
     """Run the archive's definitions of these sections, foreign keys apart."""
     foreign = {entry.id for entry in archive.entries if entry.type == "FK CONSTRAINT"}
     wanted = [number for number in load.entries_to_load(archive) if number not in foreign]
-    with tempfile.NamedTemporaryFile("w", prefix="letta-toc-") as listing:
-        listing.writelines("%d;\n" % number for number in wanted)
-        listing.flush()
-        argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--use-list=" + listing.name]
+    with use_list("%d;\n" % number for number in wanted) as listing:
+        argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--use-list=" + listing]
         argv += ["--section=" + section for section in sections] + ["--dbname=" + load.conninfo(scratch.dbname)]
         argv += ["--role=" + owner] if owner != scratch.user else []
         try:

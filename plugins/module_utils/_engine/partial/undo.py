@@ -55,6 +55,7 @@ def begin(server, options, restore_id):
             facts=dict(_facts(journal, target), backup=begun["backup"], target=begun["target"]), set_id=journal.data["set_id"],
             keep_previous_seconds=base.keep_previous_seconds, phases=[],
         )  # fmt: skip
+        lock.check_begun(runs_root, opened, journals.FAILED)
         return dict(begun, run_dir=opened.run_dir)
     except BaseException:
         if not base.check:

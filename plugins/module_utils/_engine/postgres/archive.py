@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from ..errors import RecoveryError
 from ..progress import Progress
 from . import ddl
 from .copytext import CODECS, CopyEnded, CopyError, CopyScanner, decode_rows
+from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
 from .toc import MAGIC, READ_SINCE, TocError, file_size, matches_listing, read_toc, split_columns
 
@@ -206,10 +206,8 @@ def data_columns(entry):
 @contextmanager
 def selected(archive, tools, entries, stdout=None):
     """Run pg_restore over some entries only, in the given order; yields the running process, its text on ``stdout``."""
-    with tempfile.NamedTemporaryFile("w", prefix="letta-toc-") as listing:
-        listing.write("".join("%d; 0 0 SELECTED\n" % entry.id for entry in entries))
-        listing.flush()
-        argv = [tools.path("pg_restore"), "--use-list=%s" % listing.name, "--file=%s" % (stdout or "-"), archive.path]
+    with use_list("%d; 0 0 SELECTED\n" % entry.id for entry in entries) as listing:
+        argv = [tools.path("pg_restore"), "--use-list=%s" % listing, "--file=%s" % (stdout or "-"), archive.path]
         ended = None
         try:
             with running_tool(argv) as process:

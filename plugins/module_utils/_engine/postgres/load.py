@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from . import copying, pieces, schedule
 from .building import RANK, Building
 from .catalog import quote_table, read_tables
 from .connection import cancelled_when, connect, psycopg2
+from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
 from .sidedb import first_line
 
@@ -180,11 +180,9 @@ class Restoring:
 
     @contextmanager
     def _command(self, numbers, section, jobs):
-        with tempfile.NamedTemporaryFile("w", prefix="letta-toc-") as listing:
-            listing.writelines("%d;\n" % number for number in numbers)
-            listing.flush()
+        with use_list("%d;\n" % number for number in numbers) as listing:
             argv = [self._tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password"]
-            argv += ["--dbname=" + conninfo(self._target.dbname), "--use-list=" + listing.name]
+            argv += ["--dbname=" + conninfo(self._target.dbname), "--use-list=" + listing]
             argv += ["--section=" + section] if section else []
             argv += ["--role=" + self._owner] if self._owner != self._target.user else []
             argv += ["--jobs=%d" % jobs] if jobs > 1 else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from contextlib import closing
 
 from ..errors import RecoveryError
@@ -14,6 +15,12 @@ from .connection import connect, psycopg2, sql
 # Parameters whose value is a list of names that PostgreSQL quotes one by one (GUC_LIST_QUOTE in its guc_tables.c).
 NAME_LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
 NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL
+# Sessions of ours that are at work on a whole database; each is told to end.
+_ORDERS = (
+    "SELECT left(query, 100), pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'"
+    " AND application_name LIKE 'letta\\_ops%%' AND query ~* '^ *(create|drop|alter) +database '"
+    " AND EXISTS (SELECT 1 FROM unnest(%s::text[]) AS quoted WHERE strpos(query, quoted) > 0)"
+)
 
 
 def side_name(database, purpose, run_id):
@@ -242,6 +249,28 @@ def drop_database(server, name, oid=None):
                 next_step="look at the server's log and its disks, then run the same command again",
             ) from None
     return True
+
+
+def end_orders(server, names, patience=60.0):
+    """End what a process that was killed had PostgreSQL do with whole databases, and wait until it has ended.
+
+    The server goes on with CREATE and DROP DATABASE although nobody waits for them: what is not there yet may be in a moment.
+
+    :param names: of databases. :raises RecoveryError: ``preflight`` when one is still under way after ``patience`` seconds.
+    """
+    deadline = time.monotonic() + patience
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        while True:
+            cursor.execute(_ORDERS, ([sql.Identifier(name).as_string(conn) for name in names],))
+            found = cursor.fetchall()
+            if not found:
+                return
+            if time.monotonic() > deadline:
+                raise RecoveryError(
+                    "preflight", "PostgreSQL is still at work for a process that was killed: %s" % found[0][0],
+                    next_step="wait until pg_stat_activity shows it no more, then run the same command again",
+                )  # fmt: skip
+            time.sleep(0.05)
 
 
 def first_line(exc):

@@ -9,14 +9,16 @@ is proven: on its own machine by boot id, pid namespace, pid and start time.
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import os
 import secrets
+import shutil
 from contextlib import contextmanager
 
 from .. import durable, processes
 from ..errors import RecoveryError
-from .journal import unwritable, utc_now
+from .journal import RUN_ID, unwritable, utc_now
 
 
 def lock_path(runs_root, target):
@@ -57,7 +59,23 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
     }
     dead = None
     for _attempt in range(3):
-        temp = "%s.%s" % (path, run_id)
+        holder = _take(runs_root, path, record)
+        if holder is None:
+            return dead
+        if not (_same(holder.get("controller"), controller) or _is_dead(holder, proven_dead)):
+            raise locked_error(holder, target)
+        dead = holder
+        _forget_unborn(runs_root, holder)
+        _remove_if_still(runs_root, target, holder)
+    raise locked_error(read_lock(runs_root, target) or {}, target)
+
+
+def _take(runs_root, path, record):
+    """Write the lock unless there is one. Returns its holder's record then, None when it is ours."""
+    temp = "%s.%s" % (path, record["run_id"])
+    with _exclusive(runs_root):
+        for left in glob.glob(glob.escape(path) + ".*"):  # only who is here makes such files: whoever made this one was killed
+            os.unlink(left)
         try:
             durable.write_json(temp, record)
         except OSError as exc:
@@ -65,26 +83,26 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
         try:
             os.link(temp, path)  # fails when the lock exists: the exclusive step
             durable.fsync_dir(runs_root)
-            return dead
         except FileExistsError:
-            holder = read_lock(runs_root, target)
-            if holder is None:
-                continue
-            if _same(holder.get("controller"), controller) or _is_dead(holder, proven_dead):
-                dead = holder
-                _remove_if_still(runs_root, target, holder)
-                continue
-            raise locked_error(holder, target) from None
+            return read_lock(runs_root, record["target"])
         finally:
             os.unlink(temp)
-    raise locked_error(read_lock(runs_root, target) or {}, target)
+    return None
+
+
+def _forget_unborn(runs_root, holder):
+    """Remove the folder of a run that was killed before it had a journal: no later run would know of it."""
+    run_id = str(holder.get("run_id"))
+    folder = os.path.join(runs_root, run_id)
+    if RUN_ID.fullmatch(run_id) and os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "journal.json")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def release(runs_root, target, run_id):
     """Give the lock back if this run holds it."""
     if not os.path.isdir(runs_root):
         return
-    with _removing(runs_root):
+    with _exclusive(runs_root):
         holder = read_lock(runs_root, target)
         if holder and holder.get("run_id") == run_id:
             os.unlink(lock_path(runs_root, target))
@@ -104,10 +122,27 @@ def check_held(runs_root, target, run_id):
         raise locked_error(holder, target)
 
 
+def check_begun(runs_root, journal, status):
+    """Refuse to go on when the lock was taken over before the journal of this run was there: whoever took it saw no journal to close.
+
+    :param status: what to close the journal with. :raises RecoveryError: ``locked``.
+    """
+    try:
+        check_held(runs_root, journal.data["target"], journal.run_id)
+    except RecoveryError:
+        journal.finish(status)
+        raise
+
+
 @contextmanager
-def _removing(runs_root):
-    """Let one process at a time look at a lock and remove it; the kernel ends this hold with the process."""
-    with open(os.path.join(runs_root, ".removing"), "a", encoding="ascii") as stream:
+def _exclusive(runs_root):
+    """Let one process at a time look at a lock and write or remove it; the kernel ends this hold with the process."""
+    path = os.path.join(runs_root, ".removing")
+    try:
+        stream = open(path, "a", encoding="ascii")  # noqa: SIM115 (closed below)
+    except OSError as exc:
+        raise unwritable(path, exc) from None
+    with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -124,7 +159,7 @@ def _is_dead(holder, proven_dead):
 
 def _remove_if_still(runs_root, target, holder):
     """Remove a dead holder's lock unless somebody else replaced it meanwhile."""
-    with _removing(runs_root):
+    with _exclusive(runs_root):
         found = read_lock(runs_root, target)
         if found is not None and found.get("token") == holder.get("token"):
             os.unlink(lock_path(runs_root, target))

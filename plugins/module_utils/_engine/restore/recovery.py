@@ -9,7 +9,7 @@ import signal
 import time
 from contextlib import closing
 
-from .. import processes
+from .. import durable, processes
 from ..postgres import sidedb
 from ..postgres.connection import connect
 from . import cutover
@@ -65,6 +65,8 @@ def recover(server, journal, keep_side=False):
     :returns: as :func:`assess_run`; afterwards live is open, old-whole or new-whole.
     """
     stop_workers(journal)
+    durable.sweep(journal.run_dir)
+    sidedb.end_orders(server, [name for name in journal.data["names"].values() if name])
     outcome = assess_run(server, journal)
     fence = journal.entry("cutover.fence")
     if fence and fence["oid"] == cutover.oid_of(server, journal.data["names"]["live"]):

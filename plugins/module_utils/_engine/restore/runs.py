@@ -267,6 +267,7 @@ def _open_journal(context, info, manifest, plan):
         volumes={"items": list(context.options.volumes or ())},
         **({} if context.target["live"] else context.carried),
     )
+    lock.check_begun(context.runs_root, journal, journals.CLOSED)
     if context.services_stopped:
         journal.begin("services.stop")  # so that whatever ends this run starts them
     return dict(begun, run_dir=journal.run_dir)
