@@ -21,7 +21,7 @@ LETTA_PASSWORD = "letta's-lab+pass!word"
 
 @pytest.fixture(scope="session")
 def pg(tmp_path_factory):
-    """A fresh PostgreSQL 18 with pgvector (fsync off), gone at the end of the session."""
+    """A fresh PostgreSQL with pgvector (fsync off; which: see :mod:`.servers`), gone at the end of the session."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), fsync=False)
     try:
         yield server.start()
