@@ -10,7 +10,7 @@ from contextlib import closing
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import closure
-from ..postgres import binarycopy, load, sidedb
+from ..postgres import binarycopy, load, olderserver, sidedb
 from ..postgres.catalog import quote_ident, quote_table
 from ..postgres.connection import connect, psycopg2
 from ..postgres.tools import ToolFailed, run_tool
@@ -55,11 +55,12 @@ def _define(scratch, archive, tools, owner, sections):
     with tempfile.NamedTemporaryFile("w", prefix="letta-toc-") as listing:
         listing.writelines("%d;\n" % number for number in wanted)
         listing.flush()
-        argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--use-list=" + listing.name]
+        further, forgiven = olderserver.way(tools, scratch)
+        argv = [tools.path("pg_restore"), *further, "--no-owner", "--no-password", "--use-list=" + listing.name]
         argv += ["--section=" + section for section in sections] + ["--dbname=" + load.conninfo(scratch.dbname)]
         argv += ["--role=" + owner] if owner != scratch.user else []
         try:
-            run_tool(argv + [archive.path], scratch, env={"PGOPTIONS": load.session_options(1)})
+            run_tool(argv + [archive.path], scratch, env={"PGOPTIONS": load.session_options(1)}, forgiven=forgiven)
         except ToolFailed as exc:
             raise RecoveryError(
                 "load_failed", "the archive's schema could not be made in %s: %s" % (scratch.dbname, load.first_error(exc.stderr)),
