@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 for entry in (ROOT, ROOT / "playbooks" / "collections"):
     if str(entry) not in sys.path:
@@ -33,6 +35,7 @@ LONGEST = (
 def pytest_configure(config):
     """Keep what Ansible writes for its modules out of the home of whoever runs the tests; an account may have none."""
     os.environ.pop("PYTHONUNBUFFERED", None)  # see the Makefile
+    _find_servers()
     _HOMES.append(tempfile.mkdtemp(prefix="letta-ops-tests-"))
     for name, folder in (("ANSIBLE_REMOTE_TMP", "remote"), ("ANSIBLE_ASYNC_DIR", "async")):
         os.environ.setdefault(name, os.path.join(_HOMES[-1], folder))
@@ -41,6 +44,24 @@ def pytest_configure(config):
         payloads.mkdir()
         os.environ.update(LETTA_LAB_PAYLOADS=str(payloads), ANSIBLE_CALLBACKS_ENABLED="lab_payloads",
                           ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests" / "lab" / "callback"))
+
+
+def _find_servers():
+    """Fetch servers that the environment chooses, or end with one sentence: else every test would end with it."""
+    from tests.lab import servers
+
+    try:
+        servers.postgres()
+        servers.redis()
+    except RuntimeError as exc:
+        raise pytest.UsageError("the servers that the tests should run on cannot be had: %s" % exc) from None
+
+
+def pytest_report_header(config):
+    """Name the servers that the tests run on."""
+    from tests.lab import servers
+
+    return servers.header()
 
 
 def pytest_collection_modifyitems(items):

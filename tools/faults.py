@@ -1,8 +1,9 @@
 """Writes docs/faults.md of tests/faults/families.yml, the marks of the tests, their last results and the guards seen to matter.
 
-Usage: faults.py run [ARGUMENT OF PYTEST ...]   run every test that is marked, note the results, write the page
-       faults.py write                          write the page only
-       faults.py check                          say what is missing or out of date; exit 1 if anything is
+Usage: faults.py run [ARGUMENT OF PYTEST ...]     run every test that is marked, note the results, write the page
+       faults.py matrix [ARGUMENT OF PYTEST ...]  the same on every other server in turn (tests/lab/servers.py)
+       faults.py write                            write the page only
+       faults.py check                            say what is missing or out of date; exit 1 if anything is
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import Any
 
+import fault_servers
 import pytest
 import yaml
 from common import CACHE, ROOT, run
@@ -25,7 +27,6 @@ MUTATIONS = ROOT / "tests" / "faults" / "mutations.yml"
 SEEN = ROOT / "tests" / "faults" / "mutations-seen.json"
 KILLS = ROOT / "tests" / "faults" / "kills.json"
 PAGE = ROOT / "docs" / "faults.md"
-OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 
 INTRO = """# Faults: what happens, and what is true afterwards
 
@@ -179,9 +180,18 @@ def killed() -> list[str]:
     return [KILLED, *table(",".join(("operation", *VICTIMS, "all")), rows), text, again, ""]
 
 
-def page(tests: dict[tuple[int, str], dict[str, int]]) -> str:
+def by_file(marks: Marks) -> dict[str, int]:
+    """{File of tests: how many of it show a fault}."""
+    found: dict[str, int] = {}
+    for node, faults in marks.items():
+        if faults:
+            found[node.split("::")[0]] = found.get(node.split("::")[0], 0) + 1
+    return found
+
+
+def page(marks: Marks) -> str:
     """The whole page."""
-    results = read(RESULTS, {})
+    results, tests, files = read(RESULTS, {}), shown(marks), by_file(marks)
     lines = [INTRO]
     for group in read(FAMILIES, {})["groups"]:
         rows = []
@@ -192,6 +202,8 @@ def page(tests: dict[tuple[int, str], dict[str, int]]) -> str:
             texts = (family["fault"], family["happens"], family["afterwards"], f"`{family['failure_class'].replace(', ', '` `')}`")
             rows.append(row((number, *texts, link, result(own, results))))
         lines += [f"## {group['title']}", "", *table("#,fault,what happens,what is true afterwards,class,tests,last result", rows)]
+    servers = [row(cells) for cells in fault_servers.rows(files)]
+    lines += [fault_servers.INTRO, *table("server,tests run,passed,skipped,failed,oldest run", servers), *fault_servers.missing(files)]
     lines += ["## The tests of each fault", ""]
     for family in families():
         lines += listing(family, tests)
@@ -206,7 +218,7 @@ def note(report: Any, tests: dict[tuple[int, str], dict[str, int]]) -> None:
     ran: dict[str, dict[str, Any]] = {}
     for case in ET.parse(report).iter("testcase"):
         node = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
-        outcome = next((OUTCOMES[child.tag] for child in case if child.tag in OUTCOMES), "passed")
+        outcome = next((fault_servers.OUTCOMES[child.tag] for child in case if child.tag in fault_servers.OUTCOMES), "passed")
         for name in {node, node.split("[", maxsplit=1)[0]} & names:
             counts = ran.setdefault(name, {"on": today})
             counts[outcome] = counts.get(outcome, 0) + 1
@@ -215,26 +227,50 @@ def note(report: Any, tests: dict[tuple[int, str], dict[str, int]]) -> None:
     RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
+def run_marked(arguments: list[str], report: Any, choice: dict[str, str] | None = None) -> int:
+    """Runs every test that is marked, on the servers that the environment or ``choice`` names; returns pytest's exit code."""
+    report.unlink(missing_ok=True)
+    return run([sys.executable, "-m", "pytest", "-m", "fault", f"--junitxml={report}", *arguments], extra=choice)
+
+
+def run_matrix(arguments: list[str], report: Any) -> int:
+    """Runs them on every other server in turn; returns the last exit code that was not 0."""
+    code = 0
+    for server, choice in fault_servers.known().items():
+        print(f"faults: on {server}", flush=True)
+        code = run_marked(arguments, report, choice) or code
+        if report.exists():
+            fault_servers.note(report, server)
+    report.unlink(missing_ok=True)
+    return code
+
+
 def main() -> int:
     """Does what was asked for."""
     verb, *arguments = sys.argv[1:] or ["write"]
-    if verb not in ("run", "write", "check"):
+    if verb not in ("run", "matrix", "write", "check"):
         print(__doc__, file=sys.stderr)
         return 2
     code, report = 0, CACHE / "faults.xml"
     if verb == "run":
-        report.unlink(missing_ok=True)
-        code = run([sys.executable, "-m", "pytest", "-m", "fault", f"--junitxml={report}", *arguments])
-    tests = shown(collect())
+        code = run_marked(arguments, report)
+    elif verb == "matrix":
+        code = run_matrix(arguments, report)
+    marks = collect()
+    tests = shown(marks)
     for line in (said := missing(families(), tests)):
         print(line)
     if verb == "check":
-        stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page(tests)
+        stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page(marks)
         print("docs/faults.md is not what tools/faults.py writes: python tools/faults.py write" if stale else "", end="\n" if stale else "")
         return bool(said or stale)
     if report.exists() and verb == "run":
-        note(report, tests)
-    PAGE.write_text(page(tests), encoding="utf-8")
+        # What other servers say is no result of these.
+        if server := fault_servers.chosen():
+            fault_servers.note(report, server)
+        else:
+            note(report, tests)
+    PAGE.write_text(page(marks), encoding="utf-8")
     return code or bool(said)
 
 

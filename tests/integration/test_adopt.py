@@ -52,9 +52,9 @@ def dump(pg, source, tmp_path, request):
 
 
 @pytest.fixture
-def options(pg, tmp_path):
+def options(sound_bin_dir, tmp_path):
     def make(path, **changes):
-        return adopt.AdoptOptions(**dict({"dump": path, "root": str(tmp_path / "store"), "bin_dir": str(pg.bin_dir)}, **changes))
+        return adopt.AdoptOptions(**dict({"dump": path, "root": str(tmp_path / "store"), "bin_dir": sound_bin_dir}, **changes))
 
     return make
 

@@ -28,10 +28,11 @@ def dumped(world, form, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_an_adopted_dump_comes_back_with_every_table_equal_to_its_source(make_world, pg, letta_shape, form, tmp_path):
+def test_an_adopted_dump_comes_back_with_every_table_equal_to_its_source(make_world, pg, letta_shape, form, tmp_path, sound_bin_dir):
     source, target = make_world(), make_world(live=False)
     before = content(source.fingerprint())
     dump = dumped(source, form, tmp_path / "dump")
+    target.variables["letta_pg_bin_dir"] = sound_bin_dir if form == "plain SQL" else target.bin_dir
     trust = ["-e", "letta_adopt_trust_sql=true"] if form == "plain SQL" else []
     target.play("adopt.yml", "-e", "letta_adopt_dump=%s" % dump, *trust).ok()
     played = target.play("restore-full.yml").ok()

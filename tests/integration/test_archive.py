@@ -60,11 +60,11 @@ def dumps(nasty, tools, tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_form_is_recognised_and_nasty_names_are_read_exactly(dumps, tools, form):
+def test_each_form_is_recognised_and_nasty_names_are_read_exactly(nasty, dumps, tools, form):
     archive = open_archive(dumps / form, tools)
     assert (archive.format, archive.dbname) == (form, "archive_nasty")
     assert archive.compression == ("none" if form == "tar" else "gzip")
-    assert archive.dump_version.startswith("18.") and archive.server_version.startswith("18.")
+    assert archive.dump_version.startswith("18.") and query(nasty, "show server_version") == [(archive.server_version,)]
     assert archive.tables() == sorted(["public.child", "public.many", "public.parent", TABLE])
     assert archive.schemas() == ["public", "we ird"]
     assert archive.extensions() == {"vector": "public"}
@@ -215,6 +215,8 @@ def test_an_older_pg_restore_or_one_without_the_compression_is_found_before_anyt
 @pytest.mark.fault(11, "event-trigger", "function", "server")
 def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_database, tools, tmp_path):
     server = make_database("archive")
+    if not query(server, "select 1 from pg_available_extensions where name = 'hstore'"):
+        pytest.skip("this build of PostgreSQL comes without hstore")
     query(
         server,
         """
@@ -227,9 +229,7 @@ def test_everything_that_carries_code_or_reaches_out_is_refused_by_name(make_dat
         create procedure proc() language sql as 'select 1'; create aggregate agg (int) (sfunc = int4pl, stype = int);
         create function trig() returns trigger language plpgsql as 'begin return new; end';
         create trigger tr before insert on t for each row execute function trig(); select lo_create(0);
-    """
-        if query(server, "select 1 from pg_available_extensions where name = 'hstore'")
-        else "",
+    """,
     )
     run_tool([tools.path("pg_dump"), "--format=custom", "--file=%s" % (tmp_path / "a")], server)
     refused = {kind for kind, unused in refused_entries(open_archive(tmp_path / "a", tools))}

@@ -129,8 +129,8 @@ def dump(server, tools, form, target):
 
 
 @pytest.fixture(scope="module")
-def tools():
-    return find_tools(min_major=18)
+def tools(pg):
+    return find_tools(str(pg.bin_dir))
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from tests.lab import ROOT
 
 
 @pytest.fixture(scope="module")
-def tools():
-    return find_tools(min_major=18)
+def tools(pg):
+    return find_tools(str(pg.bin_dir))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_facts_of_a_database_are_those_a_plain_dump_does_not_carry(pg, make_
     assert [s["name"] for s in facts["settings"] if s["role"] is None] == ["search_path"]
     assert [(e["name"], e["schema"]) for e in facts["extensions"] if e["name"] == "vector"] == [("vector", "letta")]
     assert any(item.startswith("letta=") for item in facts["acl"])
-    assert facts["server_version"].startswith("18.") and facts["server_version_num"] >= 180000
+    assert facts["server_version"].startswith("%d." % (facts["server_version_num"] // 10000)) and facts["server_version_num"] >= 150000
     assert facts["system_identifier"].isdigit() and facts["size_bytes"] > 1000000
 
 

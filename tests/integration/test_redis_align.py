@@ -15,10 +15,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.redisse
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.reach import source_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.redis import align
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.redisuse import uses
-from tests.lab import places
+from tests.lab import places, servers
 from tests.lab.letta_install import letta_home
 from tests.lab.tls_front import certificate, tls_front
-from tests.lab.valkey import EmbeddedValkey, get_binary_path
+from tests.lab.valkey import EmbeddedValkey
 
 DATABASE = 5
 UUID, OTHER = "6a0ff4d6-6f9e-4f0c-8d0b-1d4b8a3c2e11", "0b6f3c0e-8f5c-4d8e-9f6e-7f0a3f0c9d22"
@@ -176,7 +176,7 @@ def test_a_replica_and_a_cluster_are_refused_with_whom_to_ask(tmp_path, redis_se
     finally:
         second.destroy()
     port = places.free_port()
-    argv = [str(get_binary_path()), "--cluster-enabled", "yes", "--bind", places.LOOPBACK, "--port", str(port), "--dir", str(tmp_path)]
+    argv = [servers.redis(), "--cluster-enabled", "yes", "--bind", places.LOOPBACK, "--port", str(port), "--dir", str(tmp_path)]
     argv += ["--cluster-port", str(places.free_port())]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=tmp_path) as node:
         try:

@@ -235,12 +235,12 @@ def old_tools(folder, pg, says):
 
 
 @pytest.mark.fault(13, "floor")
-def test_tools_below_the_floor_are_a_warning_for_archives_and_a_refusal_for_plain_sql(world, pg, tmp_path):
+def test_tools_below_the_floor_are_a_warning_for_archives_and_a_refusal_for_plain_sql(world, pg, tmp_path, sound_bin_dir):
     old = old_tools(tmp_path / "old", pg, "18.5 (Debian 18.5-1)")
     begun = runs.begin(world.admin, world.run_options(bin_dir=old, check=True))
     assert begun["plan"]["tools"] == {"pg_restore": "18.5", "bin_dir": old, "floor": "18.6"}
     assert any("18.5 is older than 18.6" in one and "CVE-2026-18408" in one for one in begun["plan"]["warnings"])
-    begun = runs.begin(world.admin, world.run_options(check=True))
+    begun = runs.begin(world.admin, world.run_options(bin_dir=sound_bin_dir, check=True))
     assert begun["plan"]["tools"]["floor"] == ""
     assert not any("CVE" in one for one in begun["plan"]["warnings"])
     run_tool([pg_tools.find_tools(str(pg.bin_dir)).path("pg_dump"), "-Fp", "-f", str(tmp_path / "plain.sql")], world.live)

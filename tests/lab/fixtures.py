@@ -6,6 +6,9 @@ import warnings
 
 import pytest
 
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.tools import find_tools
+
+from . import servers
 from .engine import DockerEngine, unavailable
 from .letta import LettaServer, migrate
 from .openai_stub import OpenAIStub
@@ -21,7 +24,7 @@ LETTA_PASSWORD = "letta's-lab+pass!word"
 
 @pytest.fixture(scope="session")
 def pg(tmp_path_factory):
-    """A fresh PostgreSQL 18 with pgvector (fsync off), gone at the end of the session."""
+    """A fresh PostgreSQL with pgvector (fsync off; which: see :mod:`.servers`), gone at the end of the session."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), fsync=False)
     try:
         yield server.start()
@@ -34,6 +37,13 @@ def rich_bin_dir():
     """Folder of client tools that know zstd and lz4 besides gzip."""
     with rich_tools() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def sound_bin_dir(pg):
+    """Folder of client tools that take plain SQL: the server's own, or the default server's where those are older than its fixes."""
+    own = str(pg.bin_dir)
+    return str(servers.postgres("18").bin_dir) if find_tools(own).below_floor() else own
 
 
 @pytest.fixture

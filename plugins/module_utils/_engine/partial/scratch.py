@@ -9,7 +9,7 @@ from contextlib import closing
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import closure
-from ..postgres import binarycopy, load, sidedb
+from ..postgres import binarycopy, load, olderserver, sidedb
 from ..postgres.catalog import quote_ident, quote_table
 from ..postgres.connection import connect, psycopg2
 from ..postgres.listing import use_list
@@ -52,12 +52,13 @@ def _define(scratch, archive, tools, owner, sections):
     """Run the archive's definitions of these sections, foreign keys apart."""
     foreign = {entry.id for entry in archive.entries if entry.type == "FK CONSTRAINT"}
     wanted = [number for number in load.entries_to_load(archive) if number not in foreign]
+    further, forgiven = olderserver.way(tools, scratch)
     with use_list("%d;\n" % number for number in wanted) as listing:
-        argv = [tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password", "--use-list=" + listing]
+        argv = [tools.path("pg_restore"), *further, "--no-owner", "--no-password", "--use-list=" + listing]
         argv += ["--section=" + section for section in sections] + ["--dbname=" + load.conninfo(scratch.dbname)]
         argv += ["--role=" + owner] if owner != scratch.user else []
         try:
-            run_tool(argv + [archive.path], scratch, env={"PGOPTIONS": load.session_options(1)})
+            run_tool(argv + [archive.path], scratch, env={"PGOPTIONS": load.session_options(1)}, forgiven=forgiven)
         except ToolFailed as exc:
             raise RecoveryError(
                 "load_failed", "the archive's schema could not be made in %s: %s" % (scratch.dbname, load.first_error(exc.stderr)),

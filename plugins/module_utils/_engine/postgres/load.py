@@ -13,7 +13,7 @@ from functools import partial
 
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
-from . import copying, pieces, schedule
+from . import copying, olderserver, pieces, schedule
 from .building import RANK, Building
 from .catalog import quote_table, read_tables
 from .connection import cancelled_when, connect, psycopg2
@@ -114,12 +114,13 @@ class Restoring:
         self._environment = {"PGOPTIONS": session_options(jobs)}
         self._target, self._archive, self._tools, self._owner = target, archive, tools, owner
         self._jobs = jobs if archive.format != "tar" else 1
+        self._further, self._forgiven = olderserver.way(tools, target)
 
     def run(self, numbers, section=None):
         """Load the entries with these ids, of one section or of all. :raises RecoveryError: ``load_failed``."""
         with self._command(numbers, section, self._jobs) as argv:
             try:
-                run_tool(argv, self._target, env=self._environment)
+                run_tool(argv, self._target, env=self._environment, forgiven=self._forgiven)
             except ToolFailed as exc:
                 raise self._failed(exc) from None
 
@@ -170,7 +171,8 @@ class Restoring:
         """Load entries of a section in a thread of its own, until done or ``stopped``."""
         with self._command(numbers, section, jobs) as argv:
             try:
-                with running_tool(argv, self._target, env=self._environment, stdout=subprocess.DEVNULL) as process:
+                running = running_tool(argv, self._target, self._environment, subprocess.DEVNULL, forgiven=self._forgiven)
+                with running as process:
                     while process.poll() is None and not stopped.wait(TICK):
                         pass
                     if stopped.is_set():
@@ -181,7 +183,7 @@ class Restoring:
     @contextmanager
     def _command(self, numbers, section, jobs):
         with use_list("%d;\n" % number for number in numbers) as listing:
-            argv = [self._tools.path("pg_restore"), "--exit-on-error", "--no-owner", "--no-password"]
+            argv = [self._tools.path("pg_restore"), *self._further, "--no-owner", "--no-password"]
             argv += ["--dbname=" + conninfo(self._target.dbname), "--use-list=" + listing]
             argv += ["--section=" + section] if section else []
             argv += ["--role=" + self._owner] if self._owner != self._target.user else []
@@ -198,7 +200,7 @@ class Restoring:
 
 def first_error(stderr):
     """Return what went wrong first, out of what pg_restore said."""
-    lines = [line.strip() for line in (stderr or "").splitlines() if line.strip()]
+    lines = [line.strip() for line in olderserver.without_the_setting(stderr or "").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines
     return " / ".join(errors[:2]) or "no message"
 

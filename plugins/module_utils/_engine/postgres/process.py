@@ -122,7 +122,9 @@ def _start(argv, server, env, stdout, stderr, stdin=subprocess.DEVNULL):
 
 
 @contextmanager
-def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True, stdin=subprocess.DEVNULL):
+def running_tool(
+    argv, server=None, env=None, stdout=subprocess.PIPE, check=True, stdin=subprocess.DEVNULL, forgiven=None
+):
     """Run a tool for the time of the block; yields its Popen (binary ``stdout``).
 
     :param stdin: ``subprocess.PIPE`` for a binary ``stdin``, which the block closes.
@@ -132,6 +134,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
 
     :param env: further environment variables.
     :param check: raise when the tool ended with an error by itself.
+    :param forgiven: as for :func:`run_tool`.
     :raises ToolFailed: with its scrubbed standard error.
     """
     with tempfile.TemporaryFile() as errors, sigterm_unwinds():
@@ -145,7 +148,7 @@ def running_tool(argv, server=None, env=None, stdout=subprocess.PIPE, check=True
         finally:
             if process.stdout:
                 process.stdout.close()
-        if check and process.returncode:
+        if check and process.returncode and not _is_forgiven(process, errors, forgiven):
             raise ToolFailed(os.path.basename(str(argv[0])), process.returncode, read_errors(errors, server))
 
 
@@ -156,13 +159,22 @@ def read_errors(stream, server=None):
     return scrub(stream.read().decode("utf-8", "replace"), server)
 
 
-def run_tool(argv, server=None, timeout=None, env=None, accepted=(0,)):
+def _is_forgiven(process, errors, forgiven):
+    """Tell whether ``forgiven`` takes all that the tool said for no failure; one that a signal ended has failed."""
+    if forgiven is None or process.returncode < 0:
+        return False
+    errors.seek(0)
+    return forgiven(errors.read().decode("utf-8", "replace"))
+
+
+def run_tool(argv, server=None, timeout=None, env=None, accepted=(0,), forgiven=None):
     """Run a tool to its end.
 
     :param argv: argument list; the program as an absolute path.
     :param server: whose environment it gets, and whose password is scrubbed.
     :param timeout: seconds, None for no limit.
     :param accepted: exit statuses that are results, not failures.
+    :param forgiven: function that is given all that the tool said on any other status, and tells that it is no failure.
     :returns: CompletedProcess with text ``stdout`` and scrubbed ``stderr``.
     :raises ToolFailed: on another exit status or when the time is up.
     """
@@ -179,7 +191,7 @@ def run_tool(argv, server=None, timeout=None, env=None, accepted=(0,)):
             _kill_group(process)
             raise
         said = read_errors(errors, server)
-        if process.returncode not in accepted:
+        if process.returncode not in accepted and not _is_forgiven(process, errors, forgiven):
             raise ToolFailed(tool, process.returncode, said)
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
