@@ -115,7 +115,6 @@ def test_the_volume_of_the_good_set_came_back_into_a_folder_of_the_rehearsals_ow
     assert volume["path"].startswith("%s/letta_rehearsal_rh-" % (stage.folder / "stands"))
 
 
-@pytest.mark.fault(40, "failed")
 def test_a_set_whose_volume_is_another_than_its_manifest_says_fails(rehearsed):
     record = of(rehearsed, SWAPPED)
     assert (record["verdict"], record["failure_class"]) == ("failed", "backup_corrupt")
