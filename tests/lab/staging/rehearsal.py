@@ -30,8 +30,10 @@ def run(names=(), minutes=None, arguments=()):
     :param arguments: further ones for ``molecule test``. :returns: the exit code. :raises Missing:
     """
     began, within = time.monotonic(), None if minutes is None else 60 * minutes
+    names = names or budget.in_turn(scenarios(), date.today().toordinal())
     try:
-        done = _run(names or budget.in_turn(scenarios(), date.today().toordinal()), within, began, arguments)
+        none = dict.fromkeys(names, (budget.LEFT, 0))
+        done = none if budget.too_short(names, within) else _run(names, within, began, arguments)
     except Missing as exc:
         if minutes is None:
             raise

@@ -95,3 +95,11 @@ def test_a_scenario_that_failed_fails_the_run_and_one_that_was_left_does_not(mon
     monkeypatch.setattr(rehearsal, "_run", lambda names, within, *_more: asked.append((sorted(names), within)) or {"rollback": (state, 9)})
     assert rehearsal.run(minutes=30) == code
     assert asked == [(rehearsal.scenarios(), 1800)] and capsys.readouterr().out.count("\n") == 1
+
+
+def test_where_no_scenario_would_end_in_time_nothing_is_started_and_all_are_said_to_be_left(lacking, capsys):
+    assert rehearsal.run(minutes=5) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("rehearsal: 0 of 7 scenarios ran in 0 min of 5; left for lack of time: ") and said.count("takes") == 7
+    shortest = budget.SETUP + budget.SECONDS["restore_partial"]
+    assert budget.too_short(NAMES, shortest - 1) and not budget.too_short(NAMES, shortest) and not budget.too_short(NAMES, None)
