@@ -1,5 +1,5 @@
 # Every target runs from any directory (`make -C`, `make -f`), as root or not, and keeps to this checkout: .venv, .lab and .cache.
-# Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=5 WRITE=1 (bench)  ARGS='-k name' (unit, pytest), ARGS='-s rollback' (rehearsal)
+# Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=5 WRITE=1 (bench)  ARGS='-k name' (unit, pytest), ARGS='-s rollback', '--within 35' (rehearsal)
 # Servers of the tests, where not PostgreSQL 18 and Valkey: LETTA_TEST_POSTGRES=16|17  LETTA_TEST_REDIS=redis (unit, test, faults)
 
 SHELL := /bin/sh

@@ -96,8 +96,8 @@ seed:
   returned: with O(state=begun)
   type: str
 sets:
-  description: The chosen sets, newest first, each with C(id), C(policies), C(path), C(at_hand), C(taken_at), C(size_bytes), C(agents) and,
-    where it cannot be used, C(problem).
+  description: The chosen sets, newest first, each with C(id), C(policies), C(path), C(at_hand), C(taken_at), C(size_bytes), C(agents),
+    and, where it cannot be used, C(problem).
   returned: with O(state=begun)
   type: list
   elements: dict

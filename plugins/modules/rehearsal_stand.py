@@ -153,6 +153,10 @@ backup_root:
   description: An empty folder for journals and fetched sets.
   returned: with O(state=present)
   type: str
+volume_root:
+  description: An empty folder for the volumes of the set. Nothing that runs in the system is given them.
+  returned: with O(state=present)
+  type: str
 address:
   description: Where it is reached by that interpreter.
   returned: with O(state=present)

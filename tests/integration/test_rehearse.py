@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import trees, volumes
+from tests.faults.kit import reseal
 from tests.integration.restore_kit import PASSWORD
 from tests.integration.test_catalog import flip, largest
 from tests.lab import ROOT
@@ -19,6 +21,8 @@ from tests.lab.seed import SAMPLE_KEY
 pytestmark = pytest.mark.slow
 SAMPLE = next((ROOT / "playbooks" / "files" / "sample-sets").glob("lb-*"))
 LOST, CORRUPT = "lb-20260102T000000Z-10510c", "lb-20260101T000000Z-c0bb01"
+SWAPPED = "lb-20260103T000000Z-5a1ad0"
+REMEMBERED = "what the agents remember, and nobody else reads"
 
 
 def rename(path, name, **changes):
@@ -28,11 +32,30 @@ def rename(path, name, **changes):
     return path.rename(path.with_name(name))
 
 
+def add_volume(path, source, **changes):
+    """Give a set the volume ``memory``, archived of a folder as a backup does it; ``changes`` are what its manifest says otherwise."""
+    (path / "volumes").mkdir(mode=0o700)
+    facts = volumes.archive_volume(str(source), str(path / "volumes" / "memory.tar.gz"))
+    reseal(path, volumes=[{"name": "memory", "path": str(source), "archive": "volumes/memory.tar.gz", **facts, **changes}])
+
+
 @pytest.fixture(scope="module")
-def stage(make_module_world, shape_set):
-    """A production with three sets: a good one of a real Letta, one that has lost a message, one with a flipped bit."""
+def memory(tmp_path_factory):
+    """The folder of production that is the volume of the sets."""
+    folder = tmp_path_factory.mktemp("production") / "memory"
+    (folder / "blocks").mkdir(parents=True)
+    (folder / "blocks" / "human.md").write_text(REMEMBERED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stage(make_module_world, shape_set, memory):
+    """A production with sets: a good one of a real Letta, one that lost a message, one with a flipped bit, one with another's volume."""
     world = make_module_world()
     world.copy_set(SAMPLE)
+    add_volume(Path(world.root, SAMPLE.name), memory)
+    world.copy_set(shape_set)
+    add_volume(rename(Path(world.root, shape_set.name), SWAPPED), memory, tree_digest="sha256:" + "0" * 64)
     for name in (LOST, CORRUPT):
         world.copy_set(shape_set)
         path = Path(world.root, shape_set.name)
@@ -44,7 +67,7 @@ def stage(make_module_world, shape_set):
     base = world.folder / "stands"
     base.mkdir(mode=0o700)
     world.variables = {
-        "letta_rehearse_dir": str(base), "letta_rehearse_sets": ["oldest", LOST, CORRUPT], "letta_rehearse_agents": 2,
+        "letta_rehearse_dir": str(base), "letta_rehearse_sets": ["oldest", LOST, CORRUPT, SWAPPED], "letta_rehearse_agents": 2,
         "letta_rehearse_repeats": 2, "letta_rehearse_server": [str(letta_home() / "venv" / "bin" / "letta"), "server"],
         "letta_rehearse_environment": {"LETTA_USE_UVLOOP": "true"}, "letta_encryption_key": SAMPLE_KEY, "letta_version": "0.16.8",
         "letta_rto_target": "30m", "letta_rpo_target": "520w",
@@ -53,8 +76,9 @@ def stage(make_module_world, shape_set):
 
 
 @pytest.fixture(scope="module")
-def rehearsed(stage):
-    before = stage.fingerprint()
+def rehearsed(stage, memory):
+    (memory / "blocks" / "human.md").write_text(REMEMBERED + " since the backup")
+    before = stage.fingerprint(), trees.read_tree(memory)
     played = stage.play("rehearse.yml", "-vv", timeout=600)
     played.before = before
     return played
@@ -82,17 +106,34 @@ def test_a_set_that_lost_a_message_and_one_with_a_flipped_bit_fail_each_with_its
     assert (corrupt["verdict"], corrupt["failure_class"]) == ("failed", "backup_corrupt") and "checksum" in corrupt["reason"]
 
 
+def test_the_volume_of_the_good_set_came_back_into_a_folder_of_the_rehearsals_own_and_is_told_of(rehearsed, stage):
+    record = of(rehearsed, SAMPLE.name)
+    assert record["volumes"] == {"equal": 1, "counted": 0, "missing": 0} and "1 volume: 1 equal" in rehearsed.output
+    (full,) = stage.reports.glob("rh-*/%s/restore-full/r-*/report.json" % SAMPLE.name)
+    (volume,) = json.loads(full.read_text())["volumes"]
+    assert (volume["status"], volume["proof"], volume["files"]) == ("swapped", "equal", 1)
+    assert volume["path"].startswith("%s/letta_rehearsal_rh-" % (stage.folder / "stands"))
+
+
+def test_a_set_whose_volume_is_another_than_its_manifest_says_fails(rehearsed):
+    record = of(rehearsed, SWAPPED)
+    assert (record["verdict"], record["failure_class"]) == ("failed", "backup_corrupt")
+    assert "memory.tar.gz" in record["reason"] and "another digest than the manifest says" in record["reason"]
+    assert record["volumes"] == {"equal": 0, "counted": 0, "missing": 0}
+
+
 @pytest.mark.fault(40, "failed")
 def test_one_bad_set_fails_the_rehearsal_with_ansibles_exit_code_of_a_failure(rehearsed):
     assert rehearsed.rc == 2 and rehearsed.report["verdict"] == "failed"
-    assert "PROOF  the promise does NOT hold: 3 sets rehearsed, 1 passed, 2 failed" in rehearsed.output
+    assert "PROOF  the promise does NOT hold: 4 sets rehearsed, 1 passed, 3 failed" in rehearsed.output
 
 
 @pytest.mark.fault(39, "production")
-def test_the_sets_and_production_are_as_they_were_and_nothing_of_the_rehearsal_is_left(rehearsed, stage):
-    assert stage.fingerprint() == rehearsed.before
+def test_the_sets_and_production_are_as_they_were_and_nothing_of_the_rehearsal_is_left(rehearsed, stage, memory):
+    assert (stage.fingerprint(), trees.read_tree(memory)) == rehearsed.before
+    assert [path.name for path in memory.parent.iterdir()] == ["memory"]
     assert os.listdir(stage.folder / "stands") == [] and stage.leftovers() == []
-    assert sorted(os.listdir(stage.root)) == sorted([SAMPLE.name, LOST, CORRUPT, ".rehearsals"])
+    assert sorted(os.listdir(stage.root)) == sorted([SAMPLE.name, LOST, CORRUPT, SWAPPED, ".rehearsals"])
     running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(stage.folder / "stands").encode() in _read(path)]
     assert running == []
 
@@ -107,7 +148,7 @@ def _read(path):
 @pytest.mark.fault(42, "output", "report")
 def test_no_secret_is_printed_or_kept_in_a_report(rehearsed, stage):
     kept = b"".join(path.read_bytes() for path in stage.reports.rglob("*") if path.is_file())
-    for secret in (SAMPLE_KEY, PASSWORD):
+    for secret in (SAMPLE_KEY, PASSWORD, REMEMBERED):
         assert secret not in rehearsed.output and secret.encode() not in kept
 
 
@@ -115,7 +156,7 @@ def test_the_reports_for_people_and_machines_are_there_and_say_the_same(rehearse
     folder = stage.reports / "latest-rehearsal"
     cases = ElementTree.parse(folder / "junit.xml").getroot()
     failed = {case.get("name") for case in cases.iter("testcase") if case.find("failure") is not None}
-    assert {"%s: restores in full" % name for name in (LOST, CORRUPT)} <= failed, failed
+    assert {"%s: restores in full" % name for name in (LOST, CORRUPT, SWAPPED)} <= failed, failed
     assert not [name for name in failed if name.startswith(SAMPLE.name)] and not cases.findall(".//error")
     assert 'verdict="failed"} 1' in (folder / "letta_rehearsal.prom").read_text()
     assert "does NOT hold" in (folder / "report.html").read_text() or "does not hold" in (folder / "report.html").read_text()

@@ -78,7 +78,11 @@ def stage(make_module_world, pg, engine, images):
     with tempfile.TemporaryDirectory() as home:
         list(migrate_by_steps(empty, home, SAMPLE_KEY, [head_of(OLDER)]))
     old = make_old_database(pg, "rehearsed_old", OLDER, {OLDER: empty.dbname}, LETTA_PASSWORD)
-    take.take_backup(take.BackupOptions(server=world.admin.database(old.dbname), root=world.root, bin_dir=world.bin_dir, jobs=1))
+    memory = world.folder / "memory"
+    memory.mkdir()
+    (memory / "human.md").write_text("remembers")
+    take.take_backup(take.BackupOptions(server=world.admin.database(old.dbname), root=world.root, bin_dir=world.bin_dir, jobs=1,
+                                        volumes=({"name": "memory", "path": str(memory)},)))  # fmt: skip
     for server in (empty, old):
         pg.drop_database(server.dbname)
     base = world.folder / "stands"
@@ -114,6 +118,7 @@ def test_an_older_set_is_migrated_by_the_image_served_by_it_and_passes_with_agen
     assert record["place"] == "containers" and record["letta"]["to"] == "0.16.8"
     assert record["revision"] == {"from": head_of(OLDER), "to": head_of("0.16.8")} and record["seconds"]["phases"]["migrate"] > 0
     assert record["tables"]["differ"] == 0 and record["tables"]["equal"] > 30 and record["checks"]["fail"] == 0
+    assert record["volumes"] == {"equal": 1, "counted": 0, "missing": 0}
     assert len(record["agents"]["restored"]) == 2 and record["agents"]["failed"] == []
     for name in ("page_of_messages", "api_list_agents", "api_page_of_messages", "api_vector_search", "api_send_message"):
         assert 0 < record["figures"][name]["median_ms"] <= record["figures"][name]["p95_ms"]

@@ -22,6 +22,9 @@ OLD_SDISTS = {
     "0.14.0": "c50c2209d8d7790a45ea928129a87855d1c022cec4034ef38da485a869e2e198",
     "0.16.4": "6881749980d36f6708b0b61b11f7b07cebafb3ec0c5e203d0c214436d9d161b9",
 }
+# A release that starts with the dependencies of the one above.
+OLDER = "0.16.4"
+OLDER_WHEEL = "letta==%s --hash=sha256:1e1e1028e21a4ce6dee6e5e091c3d2361fe01883ce6777a53c95fb707cf99176\n" % OLDER
 REQUIREMENTS = Path(__file__).with_name("letta-%s.txt" % VERSION)
 
 
@@ -59,6 +62,22 @@ def install_for(target, python, platform):
     (target / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n", encoding="ascii")
     with tempfile.TemporaryDirectory(dir=target) as folder:
         _migrations_from(_download(VERSION, folder, SDIST_SHA256), target)
+
+
+def install_older(target):
+    """Install the package of release :data:`OLDER` below ``target``, and nothing else: first on PYTHONPATH, it is what another Letta's
+    programs start.
+    """
+    target = Path(target)
+    target.mkdir()
+    wanted = target / "wanted.txt"
+    wanted.write_text(OLDER_WHEEL, encoding="ascii")
+    run([find_uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", str(target), "--python", sys.executable,
+         "-r", str(wanted)])
+    # Programs name this machine's Python; the others were for the installer.
+    shutil.rmtree(target / "bin")
+    for path in (wanted, target / ".lock"):
+        path.unlink(missing_ok=True)
 
 
 def old_migrations(release, folder):

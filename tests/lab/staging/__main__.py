@@ -19,7 +19,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m tests.lab.staging", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
-        ("rehearse", _rehearse, "`make rehearsal`: all scenarios, or those of -s; further arguments are for `molecule test`"),
+        ("rehearse", _rehearse, "`make rehearsal`: all scenarios, or some; further arguments are for `molecule test`"),
         ("images", lambda _: images.build(engine.running()), "build the images that are missing"),
         ("up", lambda _: _fleet().up(), "start all containers anew"),
         ("down", lambda _: _fleet().down(), "remove all containers and their network"),
@@ -35,6 +35,9 @@ def _parser():
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
+        if name == "rehearse":
+            command.add_argument("-s", "--scenario-name", action="append", choices=rehearsal.scenarios(), dest="names", help="this one")
+            command.add_argument("--within", type=float, metavar="MINUTES", help="begin only scenarios that end within so many minutes")
         if name in ("kill", "start", "cut-off"):
             command.add_argument("name", choices=list(IMAGES_OF))
     return parser
@@ -45,7 +48,7 @@ def _fleet():
 
 
 def _rehearse(args):
-    sys.exit(rehearsal.run(args.rest))
+    sys.exit(rehearsal.run(args.names or (), args.within, args.rest))
 
 
 if __name__ == "__main__":

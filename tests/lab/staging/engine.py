@@ -44,6 +44,10 @@ def any_engine():
         home.mkdir(mode=0o700, exist_ok=True)
         engine = DockerEngine(home, FOLDER / "engine")
         try:
-            yield engine.start(timeout=60).address
+            try:
+                engine.start(timeout=60)
+            except RuntimeError as exc:
+                raise Missing("No Docker engine answers here, and none can be started: %s." % " ".join(str(exc).split())[:600]) from None
+            yield engine.address
         finally:
             engine.destroy()

@@ -22,7 +22,7 @@ import docker
 import requests
 
 from .. import ROOT
-from ..letta_install import REQUIREMENTS, SDIST_SHA256, install_for
+from ..letta_install import OLDER_WHEEL, REQUIREMENTS, SDIST_SHA256, install_for, install_older
 from . import LABEL, Missing
 
 SUITE, PYTHON, GLIBC = "trixie", "3.13", "2_40"
@@ -58,6 +58,8 @@ def tag(name):
         seen.update(b"%s\0%s\0" % (path.encode(), content))
     if name == "letta":
         seen.update(REQUIREMENTS.read_bytes() + SDIST_SHA256.encode() + PYTHON.encode())
+    if name == "app":
+        seen.update(OLDER_WHEEL.encode())
     seen.update((tag(_BELOW[name]) if name in _BELOW else SUITE).encode())
     return "letta-staging/%s:%s" % (name, seen.hexdigest()[:12])
 
@@ -167,10 +169,13 @@ def _build(client, name, wanted, below):
     with tempfile.TemporaryDirectory(prefix="letta-image-") as folder:
         if name == "letta":
             install_for(Path(folder) / "letta", PYTHON, "%s-manylinux_%s" % (platform.machine(), GLIBC))
+        elif name == "app":
+            install_older(Path(folder) / "older")
         context = os.path.join(folder, "context.tar")
         with tarfile.open(context, "w") as archive:
-            if name == "letta":
-                archive.add(os.path.join(folder, "letta"), "letta", filter=_as_root)
+            for installed in sorted(os.listdir(folder)):
+                if installed != "context.tar":
+                    archive.add(os.path.join(folder, installed), installed, filter=_as_root)
             for path, content in {"Dockerfile": (RECIPES / ("%s.Dockerfile" % name)).read_bytes(), **_files(name)}.items():
                 member = tarfile.TarInfo(path)
                 member.size, member.mode = len(content), 0o755 if "/bin/" in path else 0o644

@@ -116,3 +116,21 @@ def test_the_targets_are_held_against_what_was_measured():
 def test_an_age_is_never_below_zero():
     record = verdict.record(dict(HEAD, taken_at="2026-11-21T23:00:00Z"), FULL, {}, {}, NOW - timedelta(0), {})
     assert record["rpo"]["seconds"] == 0
+
+
+def restored(**changes):
+    return dict({"name": "memory", "status": "swapped", "proof": "equal"}, **changes)
+
+
+def test_volumes_are_counted_by_how_they_were_proven():
+    report = dict(FULL["report"], volumes=[restored(), restored(name="config", proof="counts")])
+    record = judged(full=dict(FULL, report=report, volumes=["memory", "config"]))
+    assert record["verdict"] == "passed" and record["volumes"] == {"equal": 1, "counted": 1, "missing": 0}
+    assert judged()["volumes"] == {"equal": 0, "counted": 0, "missing": 0}
+
+
+@pytest.mark.parametrize("volumes", [[], [restored(status="staged")], [restored(name="config")]])
+def test_a_volume_of_the_set_that_was_not_restored_fails_it_whatever_the_restore_says(volumes):
+    record = judged(full=dict(FULL, report=dict(FULL["report"], volumes=volumes), volumes=["memory"]))
+    assert (record["verdict"], record["failure_class"], record["volumes"]["missing"]) == ("failed", "verify_failed", 1)
+    assert record["reason"] == "not restored: volume memory"

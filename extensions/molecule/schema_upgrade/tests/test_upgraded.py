@@ -27,6 +27,15 @@ def test_the_live_schema_is_that_of_the_servers():
     assert claims.query(claims.server(), "SELECT version_num FROM alembic_version") == [(claims.HEAD,)]
 
 
+@pytest.mark.parametrize("name", claims.SERVERS)
+def test_every_server_is_of_the_release_of_the_schema(name):
+    assert claims.api(name).api("GET", "/v1/health/")["version"] == "0.16.8"
+
+
+def test_nothing_stays_of_what_a_server_of_the_wrong_release_wrote():
+    assert claims.query(claims.server(), "SELECT id FROM block WHERE label = 'wrong'") == []
+
+
 def test_the_agents_of_the_set_are_there():
     rows = claims.query(claims.server(), "SELECT id FROM agents")
     assert {agent for (agent,) in rows} == set(claims.manifest(claims.sets()[-1])["agents"])

@@ -4,6 +4,7 @@
 """What a folder holds, in counts and one digest; and the owners of what is in it."""
 from __future__ import annotations
 
+import errno
 import grp
 import hashlib
 import os
@@ -109,9 +110,20 @@ class Owners:
         """Give a file (path or descriptor) to its owner."""
         uid, gid = self.of(member)
         if self.may:
-            os.chown(place, uid, gid)
+            self.others += not given(place, uid, gid)
         elif (uid, gid) != (os.geteuid(), os.getegid()):
             self.others += 1
+
+
+def given(place, uid, gid):
+    """Give a file or folder to somebody, as root; returns whether that was possible: root of a user namespace knows not everybody."""
+    try:
+        os.chown(place, uid, gid)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def _number(find, name, otherwise):

@@ -69,7 +69,7 @@ class ContainerStand(stand.Stand):
                 network = engine.api.create_network(
                     folder.PREFIX + self.name, driver="bridge", internal=True, labels=boxes.labels(self.name)
                 )["Id"]
-            root = folder.sets_of(self.path)
+            root, volumes = folder.sets_of(self.path), folder.volumes_of(self.path)
             holder = self._start_model(ids["letta"], network)
             address = self._address(holder)
             self._close(ids["letta"], holder, network)
@@ -80,8 +80,8 @@ class ContainerStand(stand.Stand):
         docker = ["docker"] + (["--host", self.docker_host] if self.docker_host else [])
         alembic = ["run", "--rm", "--pull=never", "--network", "container:%s" % holder["Id"], "--env", "LETTA_PG_URI",
                    "--env", "LETTA_ENCRYPTION_KEY", "--entrypoint", "alembic", ids["letta"]]  # fmt: skip
-        return {"path": self.path, "python": sys.executable, "backup_root": root, "address": address, "letta_version": release,
-                "container": boxes.named(self.name, "db"), "alembic_command": docker + alembic}  # fmt: skip
+        return {"path": self.path, "python": sys.executable, "backup_root": root, "volume_root": volumes, "address": address,
+                "letta_version": release, "container": boxes.named(self.name, "db"), "alembic_command": docker + alembic}  # fmt: skip
 
     def start(self, passwords):
         kept = self._kept()

@@ -42,12 +42,12 @@ class EmbeddedStand(stand.Stand):
                 facts["holder"] = confine.begin(path, lifetime)
                 folder.keep(path, facts)
             python = confine.interpreter(os.path.join(path, "python"), facts["holder"])
-            root = folder.sets_of(path)
+            root, volumes = folder.sets_of(path), folder.volumes_of(path)
         except BaseException:
             folder.remove(path)
             raise
-        return {"path": path, "python": python, "backup_root": root, "address": LOOPBACK, "letta_version": "", "container": "",
-                "alembic_command": []}  # fmt: skip
+        return {"path": path, "python": python, "backup_root": root, "volume_root": volumes, "address": LOOPBACK, "letta_version": "",
+                "container": "", "alembic_command": []}  # fmt: skip
 
     def start(self, passwords):
         version = self._start_postgres(programs.postgres(self.bin_dir), passwords)

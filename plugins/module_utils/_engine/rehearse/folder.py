@@ -53,6 +53,13 @@ def sets_of(path):
     return root
 
 
+def volumes_of(path):
+    """Make the place for restored volumes in a system's folder; returns it. Nothing that runs in the system is given them."""
+    root = os.path.join(path, "volumes")
+    os.mkdir(root, 0o700)
+    return root
+
+
 def name_in(text):
     """Return the name of a rehearsal's system when ``text`` is one, else an empty text."""
     return text if _ID.fullmatch(text) else ""

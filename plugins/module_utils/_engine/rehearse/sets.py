@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from ..backup import manifest as manifests
 from ..backup import stores
+from ..backup import volumes as archives
 from ..backup.trust import ANYBODY
 from ..errors import RecoveryError
 from ..progress import Progress
@@ -87,5 +88,10 @@ def _described(name, info, why, seed, agents, trust):
         known = "preflight" if info.problem == "unreachable" else "backup_corrupt"
         return dict(described, problem={"failure_class": known, "message": "%s: %s" % (name, info.reason)})
     manifest = manifests.load(info.path, trust)
+    volumes = [volume["name"] for volume in manifest.get("volumes") or []]
+    # They become names of folders.
+    if len(set(volumes)) < len(volumes) or not all(archives.NAME.match(str(one)) for one in volumes):
+        told = "%s: its volumes have names that no backup gives" % name
+        return dict(described, problem={"failure_class": "backup_corrupt", "message": told})
     return dict(described, needs_key=bool(manifest.get("encryption_key")), agents=policy.sample(manifest["agents"], agents, seed),
-                baseline=manifest.get("figures"), database_bytes=manifest["database"].get("size_bytes"))  # fmt: skip
+                baseline=manifest.get("figures"), volumes=volumes, database_bytes=manifest["database"].get("size_bytes"))  # fmt: skip

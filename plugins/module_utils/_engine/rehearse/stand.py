@@ -60,9 +60,9 @@ class Stand:
         """Make its folder and its network.
 
         :param lifetime: seconds after which it counts as left over.
-        :returns: dict: ``path``, ``python`` (what runs modules that reach it), ``backup_root`` (empty, for sets and runs), ``address``
-            (where it is reached by that), ``letta_version`` (of the Letta that will run, where that is known already), ``container`` (of
-            its database, or empty), ``alembic_command`` (of that Letta, or empty).
+        :returns: dict: ``path``, ``python`` (what runs modules that reach it), ``backup_root`` (empty, for sets and runs),
+            ``volume_root`` (empty, for volumes), ``address`` (where it is reached by that), ``letta_version`` (of the Letta that will run,
+            where that is known already), ``container`` (of its database, or empty), ``alembic_command`` (of that Letta, or empty).
         :raises RecoveryError: ``preflight``; nothing is left then.
         """
         raise NotImplementedError

@@ -25,6 +25,7 @@ def record(head, full, partial, served, now, targets):
     :param head: facts that are known before: ``rehearsal``, ``place``, ``host``, ``target``, ``set``, ``taken_at``, ``policies``,
         ``size_bytes``, ``revision``, ``letta``, ``baseline``.
     :param full: {"report", "failure", "seconds"} of the full restore; its report is report.json's data, empty when there is none.
+        "volumes" names what must have been restored besides.
     :param partial: the same of the partial restore with ``agents`` (ids asked for) and ``deleted`` (how many had been), or empty.
     :param served: {"failure", "seconds", "figures"} of the Letta that was started, or empty.
     :param now: aware datetime. :param targets: {"rto", "rpo"} in seconds; None for none.
@@ -33,6 +34,10 @@ def record(head, full, partial, served, now, targets):
     failure = next((step["failure"] for step in (full, served, partial) if step.get("failure")), None)
     tables = [table["digest"] for table in report.get("tables") or []]
     checks = [check["status"] for check in report.get("checks") or []]
+    # Where something else failed, what is missing was not tried.
+    volumes, missing = _volumes(report, [] if failure else full.get("volumes") or [])
+    if missing:
+        failure = {"failure_class": "verify_failed", "message": "not restored: volume %s" % ", ".join(missing)}
     asked = partial.get("agents") or []
     came_back = not partial.get("failure")
     verdict = of_failure(failure["failure_class"]) if failure else PASSED
@@ -49,6 +54,7 @@ def record(head, full, partial, served, now, targets):
         "throughput_mib_s": rate or None,
         "tables": {"equal": tables.count("equal"), "explained": tables.count("explained"), "differ": tables.count("differs")},
         "checks": {name: checks.count(name) for name in ("pass", "warn", "fail")},
+        "volumes": volumes,
         "agents": {"restored": asked if came_back else [], "failed": [] if came_back else asked, "deleted": partial.get("deleted", 0)},
         "figures": served.get("figures") or {},
         "rto": _held(total if verdict == PASSED else None, targets.get("rto")),
@@ -60,6 +66,14 @@ def one_line(text, length=600):
     """Return a message as one line that fits a table."""
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _volumes(report, asked):
+    """Return ({"equal", "counted", "missing"}: how many; names of those that were to come back and did not)."""
+    proofs = {volume["name"]: volume["proof"] for volume in report.get("volumes") or [] if volume["status"] == "swapped"}
+    missing = [name for name in asked if name not in proofs]
+    equal = sum(proof == "equal" for proof in proofs.values())
+    return {"equal": equal, "counted": len(proofs) - equal, "missing": len(missing)}, missing
 
 
 def _held(seconds, target):

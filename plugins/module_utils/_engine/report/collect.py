@@ -43,6 +43,7 @@ def build_report(facts):
         "checks": _checks(facts.get("checks"), warnings),
         "reconciled": [_texts(clean_dict(r), ("entity", "id", "action", "reason")) for r in clean_list(facts.get("reconciled"))],
         "redis": {key: plain(clean_dict(facts.get("redis")).get(key)) for key in ("dropped", "kept")},
+        "volumes": _volumes(facts.get("volumes"), warnings),
         "undo": _undo(clean_dict(facts.get("undo"))),
         "host": clean_text(facts.get("host"), NAME),
         "plan": plain(clean_dict(facts.get("plan"))),
@@ -124,6 +125,12 @@ def _dicts(value, what, warnings):
             yield item
         else:
             warnings.append("%s: left out %s, which is not a dictionary" % (what, clean_text(item, 80, "None")))
+
+
+def _volumes(volumes, warnings):
+    texts, counts = ("name", "path", "status", "proof"), ("files", "bytes", "others")
+    found = _dicts(volumes, "volumes", warnings)
+    return [dict(_texts(volume, texts), **{key: clean_count(volume.get(key)) for key in counts}) for volume in found]
 
 
 def _phases(phases, warnings):

@@ -87,6 +87,7 @@ def clean_record(record):
         "throughput_mib_s": _positive(record.get("throughput_mib_s")),
         "tables": _counts(record.get("tables"), ("equal", "explained", "differ")),
         "checks": _counts(record.get("checks"), ("pass", "warn", "fail")),
+        "volumes": _counts(record.get("volumes"), ("equal", "counted", "missing")),
         "agents": {key: [clean_text(agent, NAME, "?") for agent in clean_list(agents.get(key))] for key in ("restored", "failed")},
         "figures": _figures(record.get("figures")), "baseline": _figures(record.get("baseline")),
         "rto": _target(record.get("rto")), "rpo": _target(record.get("rpo")),
@@ -125,6 +126,7 @@ def _target(part):
 def _contradictions(item):
     """Say aloud where a record does not fit together; never make it fit."""
     bad = [("%d tables differ", item["tables"]["differ"]), ("%d checks failed", item["checks"]["fail"]),
+           ("%d volumes did not come back", item["volumes"]["missing"]),
            ("%d agents did not come back", len(item["agents"]["failed"]))]  # fmt: skip
     if item["verdict"] != PASSED:
         return []

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from .clean import when
 from .rehearsal import ERROR, FAILED, PASSED, VERDICTS, figures_set, summary
-from .rehearsal_text import agents_text, checks_text, promise_text, tables_text
+from .rehearsal_text import agents_text, checks_text, promise_text, tables_text, volumes_text
 from .render import family_lines, xml_text
 
 PREFIX = "letta_rehearsal_"
@@ -47,6 +47,7 @@ def _cases(item):
     for name, text, lost in (
         ("every table is as it was saved", tables_text(item), item["tables"]["differ"]),
         ("every check passes", checks_text(item), item["checks"]["fail"]),
+        ("every volume is as it was saved", volumes_text(item), item["volumes"]["missing"]),
         ("agents come back alone", agents_text(item), item["agents"]["failed"]),
     ):
         # Where there is no verdict, what is missing was not tried to its end: nothing is said against it.

@@ -35,8 +35,14 @@ def set_text(item):
         return "%s %s%s: %s" % (name, word, " after %s" % took if seconds["total"] is not None else "", _reason(item))
     parts = ["passed" + (" in %s" % took if seconds["total"] is not None else "")]
     parts += ["downtime %s" % span(seconds["downtime"])] if seconds["downtime"] is not None else []
-    parts += [part for part in (tables_text(item), checks_text(item), agents_text(item), way_text(item)) if part]
+    parts += shown_parts(item)
     return "%s %s" % (name, " · ".join(parts))
+
+
+def shown_parts(item):
+    """Return what was proven of a set, part by part; what was not tried is left out."""
+    told = (tables_text(item), checks_text(item), volumes_text(item), agents_text(item), way_text(item))
+    return [part for part in told if part]
 
 
 def tables_text(item):
@@ -57,6 +63,16 @@ def checks_text(item):
     parts += [plural(checks["warn"], "warning")] if checks["warn"] else []
     parts += ["%d failed" % checks["fail"]] if checks["fail"] else []
     return ", ".join(parts)
+
+
+def volumes_text(item):
+    """Return how many volumes are as they were saved; empty where the set has none. Old sets allow no more than to count files."""
+    volumes = item["volumes"]
+    if not sum(volumes.values()):
+        return ""
+    text = "%s: %d equal" % (plural(sum(volumes.values()), "volume"), volumes["equal"])
+    words = (("counted", "with as many files"), ("missing", "did not come back"))
+    return text + "".join(", %d %s" % (volumes[key], word) for key, word in words if volumes[key])
 
 
 def agents_text(item):

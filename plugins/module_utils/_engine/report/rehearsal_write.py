@@ -11,16 +11,7 @@ from ..errors import RecoveryError
 from .rehearsal import ERROR, FAILED, HOLDS, PASSED, UNKNOWN, build, figures_set
 from .rehearsal_chart import chart
 from .rehearsal_metrics import render_junit, render_prometheus
-from .rehearsal_text import (
-    agents_text,
-    checks_text,
-    headline,
-    milliseconds,
-    proof_text,
-    query_name,
-    tables_text,
-    way_text,
-)
+from .rehearsal_text import headline, milliseconds, proof_text, query_name, shown_parts
 from .render import environment
 from .write import LATEST, RUN_ID, link, write_files
 
@@ -66,4 +57,4 @@ def render_html(report):
 
 
 def _shown(item):
-    return " · ".join(part for part in (tables_text(item), checks_text(item), agents_text(item), way_text(item)) if part)
+    return " · ".join(shown_parts(item))

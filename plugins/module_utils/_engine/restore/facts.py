@@ -46,6 +46,7 @@ def of_run(journal, ending, playbook, failure=None):
         + replicas.checks(data["plan"]),
         reconciled=(journal.entry(RECONCILE_STEP) or {}).get("reconciled", []),
         redis=redisnotes.of_report(journal),
+        volumes=volumenotes.of_report(journal),
         undo=ending.get("undo") or {},
         warnings=list(data["plan"].get("warnings", [])) + list(proof.get("warnings", [])),
         dropped=ending.get("dropped", []),
@@ -84,6 +85,7 @@ def of_rollback(journal, begun_plan, ending, playbook, failure=None):
         now=ending.get("now", ""),
         checks=volumenotes.checks(journal) + redisnotes.checks(journal) + servers.checks(journal) + replicas.checks(begun_plan),
         redis=redisnotes.of_report(journal),
+        volumes=volumenotes.of_report(journal),
         warnings=[],
         started_at=exchange.get("begun_at") or utc_now(),
     )

@@ -11,7 +11,7 @@ import re
 import stat
 
 from .. import durable
-from ..backup.trees import WORKPLACE
+from ..backup.trees import WORKPLACE, given
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 # The file system or the kernel does not know the exchange; two renames do the same with a gap between them.
@@ -27,7 +27,7 @@ def top_of(path):
 def dress(path, top):
     """Give a folder the mode and, as root, the owner that :func:`top_of` returned."""
     if os.geteuid() == 0:
-        os.chown(path, top["uid"], top["gid"])
+        given(path, top["uid"], top["gid"])
     os.chmod(path, top["mode"])
 
 

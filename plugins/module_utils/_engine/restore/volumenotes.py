@@ -111,6 +111,12 @@ def _results(journal):
     return (journal.data.get("volumes") or {}).get("results") or {}
 
 
+def of_report(journal):
+    """Return what became of each volume, for the report: {"name", "path", "status", "files", "bytes", "proof", "others"}."""
+    keys = ("name", "path", "status", "files", "bytes", "proof", "others")
+    return [{key: item.get(key) for key in keys} for _name, item in sorted(_results(journal).items())]
+
+
 def checks(journal):
     """Return the findings on volumes, as plain data."""
     plan, results = journal.data.get("plan") or {}, _results(journal)

@@ -12,6 +12,10 @@ def test_each_brought_an_agent_back():
     assert [len(record["agents"]["restored"]) for record in claims.history()] == [1, 1]
 
 
+def test_the_volume_of_each_came_back_equal():
+    assert [record["volumes"] for record in claims.history()] == [{"equal": 1, "counted": 0, "missing": 0}] * 2
+
+
 def test_each_was_served_by_the_release_of_the_system():
     assert {record["letta"]["to"] for record in claims.history()} == {"0.16.8"}
 
