@@ -18,7 +18,7 @@ NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL
 # Sessions of ours that are at work on a whole database; each is told to end.
 _ORDERS = (
     "SELECT left(query, 100), pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'"
-    " AND application_name LIKE 'letta\\_ops%%' AND query ~* '^ *(create|drop|alter) +database '"
+    " AND starts_with(application_name, 'letta_ops') AND query ~* '^ *(create|drop|alter) +database '"
     " AND EXISTS (SELECT 1 FROM unnest(%s::text[]) AS quoted WHERE strpos(query, quoted) > 0)"
 )
 
