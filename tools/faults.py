@@ -174,8 +174,8 @@ def killed() -> list[str]:
     text = (f"**{done['points']} points in a row, {lost}**; {done['at_steps']} of them at steps of journals, the others at random moments. "
             f"{done['date']}, {done['seconds']} s of work ({done['seconds'] / max(done['points'], 1):.2f} s a point) on {done['machine']}; "
             f"{versions}; engine `{done['engine']}`.")
-    line = f"make kills ARGS='--seed {done['seed']} --count {done['numbers_below']}'"
-    again = f"Again: `{line}`. A loss names the line that repeats its point alone."
+    line = f"make kills ARGS='--seed {done['seed']} --write'"
+    again = f"`{line}` does all of 2 000, or what is left of them with this engine. A loss names the line that repeats its point alone."
     return [KILLED, *table(",".join(("operation", *VICTIMS, "all")), rows), text, again, ""]
 
 
