@@ -48,6 +48,7 @@ outlived its controller still works. After each kill live is the old database or
 well, and leaves no database, role, lock, open journal, session, process or temporary file behind. Pruning and Redis do not touch
 PostgreSQL, which is not killed there.
 """
+ALL_POINTS = 2000
 VICTIMS = ("controller", "module", "postgres", "group")
 Marks = dict[str, list[tuple[int, tuple[str, ...]]]]
 
@@ -172,11 +173,12 @@ def killed() -> list[str]:
     lost = f"lost: points {', '.join(map(str, done['losses']))}" if done["losses"] else "none lost"
     counted = done["operations"].items()
     rows = [row((name, *(counts.get(victim, "") for victim in VICTIMS), sum(counts.values()))) for name, counts in counted]
-    text = (f"**{done['points']} points in a row, {lost}**; {done['at_steps']} of them at steps of journals, the others at random moments. "
+    whole = "in a row" if done["points"] >= ALL_POINTS else f"of {ALL_POINTS} so far"
+    text = (f"**{done['points']} points {whole}, {lost}**; {done['at_steps']} of them at steps of journals, the others at random moments. "
             f"{done['date']}, {done['seconds']} s of work ({done['seconds'] / max(done['points'], 1):.2f} s a point) on {done['machine']}; "
             f"{versions}; engine `{done['engine']}`.")
-    line = f"make kills ARGS='--seed {done['seed']} --count {done['numbers_below']}'"
-    again = f"Again: `{line}`. A loss names the line that repeats its point alone."
+    line = f"make kills ARGS='--seed {done['seed']} --write'"
+    again = f"`{line}` does all of 2 000, or what is left of them with this engine. A loss names the line that repeats its point alone."
     return [KILLED, *table(",".join(("operation", *VICTIMS, "all")), rows), text, again, ""]
 
 

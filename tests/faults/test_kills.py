@@ -35,7 +35,7 @@ def cases():
         yield pytest.param(point, id="%s-%s" % (point.operation.replace(" ", "_"), point.victim), marks=marks)
 
 
-@pytest.mark.parametrize("point", cases())
+@pytest.mark.parametrize("point", list(cases()))
 def test_nothing_is_lost_at_a_kill_point(runner, point):
     assert runner.point(point.number).problems == []
 
@@ -47,6 +47,14 @@ def at(operation, victim, step):
 
 def _is(point, *wanted):
     return (point.operation, point.victim, point.step) == wanted
+
+
+@pytest.mark.fault(19, "controller")
+def test_background_turns_come_back_although_a_module_outlives_its_controller_in_phase_reconcile(runner):
+    """The module goes on while the next run begins: what it notes of the groups that it turns off must not be lost."""
+    number = at("restore with reconcile", "controller", "reconcile.apply:begun")
+    assert draw(SEED, number).at_once
+    assert runner.point(number).problems == []
 
 
 def test_a_write_to_live_before_the_kill_is_a_loss_with_the_line_that_repeats_it(runner, monkeypatch, capsys):

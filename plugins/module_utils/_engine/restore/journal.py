@@ -99,6 +99,11 @@ class Journal:
             if not self.may_stay_unwritten:
                 raise unwritable(self.path, exc) from None
 
+    def look_again(self):
+        """Learn what another process wrote since this journal was read."""
+        if os.path.exists(self.path):
+            self.data = Journal.load(self.run_dir).data
+
     @property
     def run_id(self):
         """The run's id."""

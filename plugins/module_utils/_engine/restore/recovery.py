@@ -104,10 +104,12 @@ def drop_side(server, journal):
 
 
 def stop_workers(journal):
-    """End module processes of a run that outlived their controller (a detached load, for example)."""
-    for entry in journal.data["steps"]:
-        worker = entry.get("worker")
-        if entry["state"] != "begun" or not worker or worker.get("pid") == os.getpid():
+    """End module processes of a run that outlived their controller (a detached load, for example), and learn what they wrote last.
+
+    Those of steps that are done too: a module does more than its steps, and writes the journal for it.
+    """
+    for worker in [journal.data.get("worker"), *(entry.get("worker") for entry in journal.data["steps"])]:
+        if not worker or worker.get("pid") in (os.getpid(), os.getppid()):
             continue
         if processes.state_of(worker) != processes.ALIVE:
             continue
@@ -118,6 +120,7 @@ def stop_workers(journal):
                 break
             if _gone(worker):
                 break
+    journal.look_again()
 
 
 def _gone(worker):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from ... import processes
 from ...errors import LIVE_UNTOUCHED, RecoveryError
 from ...letta.entities import bare_name
 from .. import endings
@@ -30,6 +31,7 @@ def reconcile_side(server, options, apply, journal, saved=None, jobs=2, progress
     :raises RecoveryError: what that raises; ``verify_failed`` when a row changed that the plan does not name. Live is untouched.
     """
     began = time.monotonic()
+    journal.save(worker=processes.identity())  # what it does before and after its step is no step
     sleeptime.resume(server, journal)  # of a run that came this far before: the content to record is what it will be in the end
     done = journal.entry(RECONCILE_STEP) or {}
     undo_file = os.path.join(journal.run_dir, "reconcile-undo-%d.jsonl" % (len(done.get("undo_files", [])) + 1))
