@@ -70,14 +70,24 @@ def note(report: Any, row: str) -> None:
     RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
+def concerned(row: str, declared: dict[str, int]) -> dict[str, int]:
+    """Those of the files that a server is asked about: on another Redis those of Redis, all others never reach it."""
+    return {name: count for name, count in declared.items() if not row.startswith(NAMES[servers.REDIS]) or "redis" in name}
+
+
+def arguments(row: str) -> list[str]:
+    """What pytest is told in order to run no more than these."""
+    return ["-k", "redis"] if row.startswith(NAMES[servers.REDIS]) else []
+
+
 def rows(declared: dict[str, int]) -> Iterable[tuple[object, ...]]:
     """Rows of the table, a server each.
 
     :param declared: {file of tests: how many of it show a fault}, of which each row says how many were run.
     """
-    noted, whole = read(), sum(declared.values())
+    noted = read()
     for row in [*known(), *(name for name in noted if name not in known())]:
-        ran = noted.get(row, {})
+        ran, whole = noted.get(row, {}), sum(concerned(row, declared).values())
         total = {outcome: sum(entry.get(outcome, 0) for entry in ran.values()) for outcome in COUNTED}
         days = sorted(entry["on"] for entry in ran.values())
         yield (row, f"{sum(total.values())} of {whole}", *total.values(), days[0] if days else "not run")
@@ -87,6 +97,6 @@ def missing(declared: dict[str, int]) -> list[str]:
     """For each server the files of which nothing was run yet, in a sentence."""
     said = []
     for row, ran in read().items():
-        left = sorted(name.removeprefix("tests/") for name in declared if name not in ran)
+        left = sorted(name.removeprefix("tests/") for name in concerned(row, declared) if name not in ran)
         said += [f"Not run yet on {row}: {', '.join(f'`{name}`' for name in left)}.", ""] if left else []
     return said

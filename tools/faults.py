@@ -240,7 +240,7 @@ def run_matrix(arguments: list[str], report: Any) -> int:
     code = 0
     for server, choice in fault_servers.known().items():
         print(f"faults: on {server}", flush=True)
-        code = run_marked(arguments, report, choice) or code
+        code = run_marked([*arguments, *fault_servers.arguments(server)], report, choice) or code
         if report.exists():
             fault_servers.note(report, server)
     report.unlink(missing_ok=True)

