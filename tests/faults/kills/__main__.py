@@ -82,9 +82,9 @@ def run(options, record):
 
 def versions():
     """Return {program: version} of what the figures depend on."""
-    from tests.lab import places
+    from tests.lab import places, servers
 
-    server = places.postgres_bin_dirs()[1] / "postgres"
+    server = places.postgres_bin_dirs(servers.postgres())[1] / "postgres"
     said = subprocess.run([str(server), "--version"], check=True, capture_output=True, text=True).stdout
     return {"PostgreSQL": said.split()[2], "Python": platform.python_version()}
 
