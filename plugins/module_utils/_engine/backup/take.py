@@ -13,7 +13,8 @@ from datetime import datetime, timezone
 from ..errors import RecoveryError
 from ..postgres import catalog, packing, segments
 from ..postgres import tools as pg_tools
-from ..postgres.connection import Server, connect
+from ..postgres.connection import Server, connect, psycopg2
+from ..postgres.sidedb import first_line
 from ..progress import Progress
 from ..redisserver import RedisServer
 from . import catalogue, sealed, store, versions, volumes
@@ -77,10 +78,7 @@ def _prepare(options, create):
     wanted = options.compression.split(":")[0] if options.compression else None
     tools = pg_tools.find_tools(options.bin_dir, min_major=major, compression=wanted, need=("pg_dump", "pg_restore"))
     compression = options.compression or pg_tools.best_compression(tools)
-    with closing(connect(options.server)) as conn, conn.cursor() as cursor:
-        schema = versions.letta_schema(cursor, options.server.dbname)
-        revisions = versions.revisions(cursor, schema)
-        binary = options.vectors == "binary" and segments.tables_with_vectors(cursor)[0]
+    schema, revisions, binary = _letta_facts(options)
     if create or os.path.isdir(options.root):
         store.check_root(options.root, create=create)
     needed = _estimate(options, facts, compression)
@@ -98,6 +96,19 @@ def _prepare(options, create):
         vectors=packing.best() if binary else "",
     )
     return plan, facts, tools
+
+
+def _letta_facts(options):
+    """Return Letta's schema, its revisions, and the tables to take in binary form. :raises RecoveryError: ``preflight``, ``schema``."""
+    server = options.server
+    try:
+        with closing(connect(server)) as conn, conn.cursor() as cursor:
+            schema = versions.letta_schema(cursor, server.dbname)
+            binary = options.vectors == "binary" and segments.tables_with_vectors(cursor)[0]
+            return schema, versions.revisions(cursor, schema), binary
+    except psycopg2.errors.InsufficientPrivilege as exc:
+        step = "GRANT pg_read_all_data TO %s, or back up as the owner of the tables" % server.user
+        raise RecoveryError("preflight", "%s cannot be read: %s" % (server, first_line(exc)), store.NOTHING_KEPT, step) from None
 
 
 def _estimate(options, facts, compression):

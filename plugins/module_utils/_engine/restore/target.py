@@ -39,7 +39,7 @@ def inspect_target(server, database, owner=""):
         facts["role"], facts["owner_exists"] = _role_facts(cursor, facts["owner"])
         facts["free_bytes"] = _free_bytes(cursor)
     if facts["live"] and not facts["live"]["fenced"]:
-        facts["live"].update(_live_contents(server.database(database)))
+        facts["live"].update(_live_contents(server.database(database), facts["live"]["owner"]))
         facts["replication"].update(replication.of_database(server.database(database)))
     return facts
 
@@ -100,8 +100,8 @@ def _live_facts(cursor, database):
     return live
 
 
-def _live_contents(server):
-    """Return schema, Alembic revisions and the binary form of vectors of the live database; an empty database has none."""
+def _live_contents(server, owner):
+    """Return schema, Alembic revisions and the binary form of vectors of the live database of ``owner``; an empty database has none."""
     try:
         with closing(connect(server)) as conn, conn.cursor() as cursor:
             # Of several, which no Letta makes, the first: the database is about to be replaced, not to be used.
@@ -111,7 +111,7 @@ def _live_contents(server):
         raise RecoveryError(
             "preflight",
             "the live database %s cannot be read as %s: %s" % (server.dbname, server.user, first_line(exc)),
-            next_step="give letta_db_admin_user a role that may read it",
+            next_step="as a superuser: GRANT %s TO %s; or set letta_db_admin_user" % (owner, server.user),
         ) from None
 
 
