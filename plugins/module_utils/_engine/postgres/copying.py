@@ -93,17 +93,24 @@ class _Shared:
 
 
 class _Kept:
-    """Reads until it is stopped, and keeps the error that ended it."""
+    """Reads until it is stopped, and keeps the error that ended it.
+
+    What comes is handed on in small parts: libpq makes room for all that it is given at once, several times over.
+    """
 
     def __init__(self, read, stopped):
         self._read, self._stopped, self.error = read, stopped, None
+        self._left = memoryview(b"")
 
     def read(self, size=-1):
-        """Return up to ``size`` bytes, or a whole block."""
+        """Return up to ``size`` bytes."""
         try:
             if self._stopped.is_set():
                 raise Stopped
-            return self._read(size)
+            if not self._left:
+                self._left = memoryview(self._read(size))
+            part, self._left = self._left[: size if size >= 0 else None], self._left[size:] if size >= 0 else memoryview(b"")
+            return bytes(part)
         except Exception as exc:
             self.error = exc
             raise

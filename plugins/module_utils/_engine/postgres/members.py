@@ -99,14 +99,13 @@ def whole_lines(chunks, label):
     :param chunks: iterable of bytes. :param label: for the error.
     :raises CopyEnded: when the end mark does not come.
     """
-    before, parts = b"", []
+    before, line = b"", bytearray()  # a long line grows in place: its chunks beside it would be as much again
     for chunk in chunks:
         cut = chunk.rfind(b"\n") + 1
+        line += chunk[:cut] if cut else chunk
         if not cut:
-            parts.append(chunk)
             continue
-        block = b"".join((*parts, chunk[:cut]))
-        parts = [chunk[cut:]]
+        block, line = bytes(line), bytearray(chunk[cut:])
         if len(block) < _TAIL:
             before += block
             continue
@@ -114,7 +113,7 @@ def whole_lines(chunks, label):
             yield before
         before = block
     end = before.rstrip(b"\n")
-    if any(parts) or not end.endswith(b"\\.") or (len(end) > 2 and end[-3:-2] != b"\n"):
+    if line or not end.endswith(b"\\.") or (len(end) > 2 and end[-3:-2] != b"\n"):
         raise CopyEnded("the rows of %s do not end" % label)
     if end != b"\\.":
         yield end[:-2]
