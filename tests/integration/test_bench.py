@@ -25,7 +25,7 @@ def bench(tmp_path_factory):
     environment = dict(os.environ, KEEP="0")
     argv = [sys.executable, "-m", "tests.bench", "--size", "5", "--rounds", "1"]
     # The part with a real Letta is measured below, on a smaller agent.
-    argv += ["--folder", folder / "lab", "--output", folder / "bench.json", "--only", "full", "partial", "load"]
+    argv += ["--folder", folder / "lab", "--output", folder / "bench.json", "--only", "full", "partial", "load", "choices"]
     argv += ["--write", folder / "page.md"]
     marks = [text for part in lines.PARTS for text in (page.BEGIN % part, "nothing yet", page.END % part)]
     (folder / "page.md").write_text("\n".join(["A page.", *marks, "Its end."]), encoding="utf-8")
@@ -36,17 +36,19 @@ def bench(tmp_path_factory):
 
 def test_every_figure_of_both_sizes_was_measured(bench):
     _done, result, _folder = bench
-    for part, sizes in {"full": [0.5, 5], "partial": [5, 20], "load": [1.25, 5, 1.25, 5]}.items():
+    for part, sizes in {"full": [0.5, 5], "partial": [5, 20], "load": [1.25, 5, 1.25, 5], "choices": [5, 5]}.items():
         assert [size["size_mb"] for size in result[part]] == sizes
         for size in result[part]:
             assert {name for kind in lines.PARTS[part][:2] for name, _words in kind} - absent(result, part) <= set(size["medians"])
             assert all(value > 0 for name, value in size["medians"].items()), size["medians"]
             assert [len(samples) for samples in size["samples"].values()] == [1] * len(size["samples"])
             assert all(ratio["lowest"] > 0 for ratio in size["ratios"].values())
-    full, alone, load = (set(result[part][0]["ratios"]) for part in ("full", "partial", "load"))
+    full, alone, load, undone = (set(result[part][0]["ratios"]) for part in ("full", "partial", "load", "choices"))
     assert alone == {"partial_to_scratch", "wiped_to_scratch"}
     assert load == {name for name in lines.RATIOS if name.startswith(("stage_", "backup_"))} - full - absent(result, "load")
-    assert {name for name in lines.RATIOS if "_to_file" in name} == set(lines.RATIOS) - full - alone - load - absent(result, "load")
+    assert undone == {name for name in lines.RATIOS if name.endswith(("_to_stage", "_to_backup"))}
+    rest = set(lines.RATIOS) - full - alone - load - undone
+    assert {name for name in lines.RATIOS if "_to_file" in name} == rest - absent(result, "load")
 
 
 def absent(result, part):
@@ -72,7 +74,7 @@ def test_what_each_way_to_load_used_of_the_processor_is_known(bench):
 def test_the_page_has_the_parts_that_were_measured(bench):
     _done, result, folder = bench
     text = (folder.parent / "page.md").read_text(encoding="utf-8")
-    assert all(page.block(result, part) in text for part in ("full", "partial", "load"))
+    assert all(page.block(result, part) in text for part in ("full", "partial", "load", "choices"))
     assert (text.count("nothing yet"), text[:7], text[-8:]) == (2, "A page.", "Its end.")
 
 
@@ -135,7 +137,7 @@ def test_the_result_names_server_tools_and_machine(bench):
     assert all(result["used"].values()), result["used"]
     assert result["used"]["settings"]["fsync"] == "on"
     assert result["machine"]["cores"] == os.cpu_count()
-    assert result["command"] == "make bench SIZE=5 ROUNDS=1 ARGS='--only full partial load'"
+    assert result["command"] == "make bench SIZE=5 ROUNDS=1 ARGS='--only full partial load choices'"
 
 
 def test_what_is_printed_is_the_table_of_the_result(bench):

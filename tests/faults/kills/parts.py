@@ -123,7 +123,8 @@ class Prune(Operation):
 
     def prepare(self):
         self.sets = [self.stand.take_set(SHAPE) for _number in range(5)]
-        self.keep = {path.name for path in self.sets[-2:]}
+        # Two that were taken within a second have the order of their names, as everywhere.
+        self.keep = set(sorted(path.name for path in self.sets)[-2:])
 
     @property
     def parts(self):

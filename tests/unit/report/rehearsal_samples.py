@@ -15,7 +15,7 @@ RECORD = {
     "verdict": "passed", "failure_class": "ok", "reason": "",
     "seconds": {"total": 720.0, "downtime": 1.2, "phases": {"assess": 40.0, "stage": 600.0, "cutover": 1.2}}, "throughput_mib_s": 58.5,
     "tables": {"equal": 49, "explained": 2, "differ": 0}, "checks": {"pass": 30, "warn": 1, "fail": 0},
-    "agents": {"restored": ["agent-1", "agent-2"], "failed": []},
+    "volumes": {"equal": 1, "counted": 0, "missing": 0}, "agents": {"restored": ["agent-1", "agent-2"], "failed": []},
     "figures": FIGURES, "baseline": {"list_agents": {"median_ms": 3.9, "p95_ms": 5.8, "count": 20}},
     "rto": {"seconds": 720.0, "target": 900, "met": True}, "rpo": {"seconds": 5400.0, "target": 86400, "met": True},
 }  # fmt: skip
