@@ -92,9 +92,13 @@ def reconcile(world, _service, _options, begun):
 def cut_over(world, service, _options, begun):
     """Phase cutover: servers are stopped, databases exchanged."""
     if not begun["swapped"]:
-        journal = Journal.load(begun["run_dir"])
-        stop(journal, service)
-        cutover.swap_in(world.admin, journal, begun["names"], GUESTS)
+        _exchange(world, service, begun, cutover.swap_in)
+
+
+def _exchange(world, service, begun, swap):
+    journal = Journal.load(begun["run_dir"])
+    stop(journal, service)
+    swap(world.admin, journal, begun["names"], GUESTS)
 
 
 def serve_again(_world, service, _options, begun):
@@ -126,9 +130,7 @@ def begin_back(world, _service, options, _facts):
 def cut_back(world, service, _options, begun):
     """Servers are stopped, databases exchanged."""
     if not begun["swapped_back"]:
-        journal = Journal.load(begun["run_dir"])
-        stop(journal, service)
-        cutover.swap_back(world.admin, journal, begun["names"], GUESTS)
+        _exchange(world, service, begun, cutover.swap_back)
 
 
 def finish_back(world, _service, _options, begun):

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from ..errors import RecoveryError
 from . import copying
 from .connection import cancelled_when, psycopg2
 from .ddl import split_name
-from .schedule import Stopped, Task
+from .schedule import DEFINITIONS, Stopped, Task
 from .sidedb import first_line
 
-RANK = 2
 LINKS = "foreign keys"
 # What pg_restore sets before it sends a definition.
 DEFINING = {"standard_conforming_strings": "on", "check_function_bodies": "off", "xmloption": "content", "row_security": "off"}
 _NAME = r'(?:"(?:[^"]|"")*"|[^\s"])+'
-_KEY = re.compile(r"(ALTER TABLE ONLY %s)\s+ADD CONSTRAINT %s (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b" % (_NAME, _NAME))
+_KEY = re.compile(r"ALTER TABLE ONLY %s\s+ADD CONSTRAINT %s (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b" % (_NAME, _NAME))
 _INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX %s ON (?!ONLY )%s USING " % (_NAME, _NAME))
 _LINK = re.compile(r"(ALTER TABLE ONLY (%s))\s+ADD CONSTRAINT (%s) FOREIGN KEY [^;]*\)[^;)]*;" % (_NAME, _NAME))
 _UNCHECKED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")
@@ -75,28 +74,28 @@ class Building:
         found = []
         for table, size in self._sizes.items():
             name = "keys of %s.%s" % table
-            found.append(Task(size, self._sending(self._keys[table]), name, (rows[table],), RANK))
+            found.append(Task(size, self._sending(self._keys[table]), name, (rows[table],), DEFINITIONS))
             for text in self._indexes[table]:
-                found.append(Task(size, self._sending([text]), "indexes", (name, rows[table]), RANK))
+                found.append(Task(size, self._sending([text]), "indexes", (name, rows[table]), DEFINITIONS))
         small = [table for table in self._keys.keys() | self._indexes.keys() if table not in self._sizes]
         for number in range(self._jobs):
             mine = sorted(small)[number :: self._jobs]
             texts = [text for table in mine for text in self._keys[table] + self._indexes[table]]
-            found.append(Task(0, self._sending(texts), "keys of small tables", ("rows",), RANK))
+            found.append(Task(0, self._sending(texts), "keys of small tables", ("rows",), DEFINITIONS))
         keys = tuple(sorted({task.name for task in found} - {"indexes"}))
         return [*found, *self._link_tasks((*keys, "indexes"))], keys, (*keys, "indexes", LINKS)
 
     def _link_tasks(self, after):
         """Foreign keys are added by one, since each locks two tables for a moment, and checked by all."""
         texts = [link.group().rstrip(";") + " NOT VALID" for links in self._links.values() for link in links]
-        found, small = [Task(0, self._sending(texts), "unchecked", after, RANK)], []
+        found, small = [Task(0, self._sending(texts), "unchecked", after, DEFINITIONS)], []
         for table, links in self._links.items():
             checks = ["%s VALIDATE CONSTRAINT %s" % link.group(1, 3) for link in links]
             if table in self._sizes:
-                found.append(Task(self._sizes[table], self._sending(checks), LINKS, ("unchecked",), RANK))
+                found.append(Task(self._sizes[table], self._sending(checks), LINKS, ("unchecked",), DEFINITIONS))
             else:
                 small += checks
-        return [*found, Task(0, self._sending(small), LINKS, ("unchecked",), RANK)]
+        return [*found, Task(0, self._sending(small), LINKS, ("unchecked",), DEFINITIONS)]
 
     def _sending(self, texts):
         return partial(self._sessions.send, texts)
@@ -110,7 +109,7 @@ class _Sessions:
     """Connections that are kept for the next statement: opening one costs as much as a small index."""
 
     def __init__(self, opening, dbname):
-        self._opening, self._dbname, self._free, self._opened = opening, dbname, [], []
+        self._opening, self._dbname, self._free, self._opened = opening, dbname, [], ExitStack()
 
     def send(self, texts, stopped):
         """Send statements, one after the other, until done or ``stopped``.
@@ -132,21 +131,13 @@ class _Sessions:
 
     @contextmanager
     def _one(self):
-        if self._free:
-            conn = self._free.pop()
-        else:
-            opened = self._opening()
-            conn = opened.__enter__()
-            self._opened.append(opened)
+        conn = self._free.pop() if self._free else self._opened.enter_context(self._opening())
         yield conn
         self._free.append(conn)
 
     def close(self):
         """Close all of them."""
-        for opened in self._opened:
-            with suppress(psycopg2.Error):
-                opened.__exit__(None, None, None)
-        self._opened, self._free = [], []
+        self._opened.close()
 
     def _failed(self, text, exc):
         return RecoveryError(

@@ -14,10 +14,9 @@ from .archive import corrupt, data_columns
 from .catalog import quote_ident, quote_table
 from .connection import connect, psycopg2
 from .copytext import CopyError
-from .schedule import Stopped, Task
+from .schedule import SHARED_ROWS, Stopped, Task
 from .sidedb import first_line
 
-SHARED = 1  # rank of the tasks of one table
 _CHUNK = 256 << 10
 
 
@@ -56,13 +55,18 @@ def copy_in(conn, table, columns, read, stopped, options=""):
         raise RecoveryError("load_failed", text, next_step="try another set with -e letta_backup_id=…") from None
 
 
+def rows_of(schema, name):
+    """Return the name of the tasks that load a table's rows."""
+    return "rows of %s.%s" % (schema, name)
+
+
 def readable(archive, entry):
     """Tell whether the rows of an entry can be read here, without pg_restore."""
     return members.file_of(archive, entry) is not None
 
 
 def text_tasks(server, owner, archive, entry, settings, jobs):
-    """Return tasks for :mod:`schedule` that load one table of an archive together, as many as ``jobs``, named ``rows of schema.table``.
+    """Return tasks for :mod:`schedule` that load one table of an archive together, as many as ``jobs``, see :func:`rows_of`.
 
     Whoever of them is free takes the next lines: one unpacks, the server's own work, which is most of it, is shared. They can be
     divided as others cannot, so they begin last.
@@ -77,8 +81,8 @@ def text_tasks(server, owner, archive, entry, settings, jobs):
             except (CopyError, packing.Damaged, OSError, zlib.error, members.inflate.error) as exc:
                 raise corrupt("%s, table %s.%s" % (archive.path, entry.schema, entry.name), exc) from None
 
-    name = "rows of %s.%s" % (entry.schema, entry.name)
-    return [Task(archive.member_bytes(entry) / jobs, run, name, rank=SHARED) for _number in range(jobs)]
+    name = rows_of(entry.schema, entry.name)
+    return [Task(archive.member_bytes(entry) / jobs, run, name, rank=SHARED_ROWS) for _number in range(jobs)]
 
 
 class _Shared:

@@ -82,7 +82,7 @@ class Digesting:
     :param form: as for :func:`digest_database`.
     """
 
-    RANK = 4  # it waits for nothing else, and nothing waits for it: what fills the gaps of the others
+    RANK = schedule.DIGESTS
 
     def __init__(self, server, jobs=1, form=MD5):
         self._server, self._jobs, self._form = server, jobs, form

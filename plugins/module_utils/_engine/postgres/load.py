@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections import defaultdict
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from functools import partial
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
 from . import copying, olderserver, pieces, schedule
-from .building import RANK, Building
+from .building import Building
 from .catalog import quote_table, read_tables
 from .connection import cancelled_when, connect, psycopg2
 from .listing import use_list
@@ -136,18 +137,17 @@ class Restoring:
 
     def finish(self, data, digesting):
         """Run the tasks that load rows, with all that follows from them."""
-        sizes = {}
+        large = defaultdict(int)
         for task in data:
-            sizes[task.name] = sizes.get(task.name, 0) + task.size
-        tables = {"rows of %s.%s" % (entry.schema, entry.name): (entry.schema, entry.name) for entry in self._archive.entries}
-        known = {tables[name]: name for name in sizes if name in tables}
-        settings = session_settings(self._jobs)
-        sizes = {table: sizes[name] for table, name in known.items()}
-        building = Building(self._target, self._owner, self._archive, settings, sizes, self._jobs)
+            large[task.name] += task.size
+        tables = [(entry.schema, entry.name) for entry in self._archive.entries if entry.type == "TABLE"]
+        known = {table: copying.rows_of(*table) for table in tables if copying.rows_of(*table) in large}
+        sizes = {table: large[name] for table, name in known.items()}
+        building = Building(self._target, self._owner, self._archive, session_settings(self._jobs), sizes, self._jobs)
         made, keys, every = building.tasks(known)
         left = [number for number in late_entries(self._archive) if number not in building.numbers]
         if left:
-            made.append(schedule.Task(0, partial(self._work, left, "post-data", self._jobs), "left", every, RANK))
+            made.append(schedule.Task(0, partial(self._work, left, "post-data", self._jobs), "left", every, schedule.DEFINITIONS))
         made += analysis(self._target, self._jobs, (*every, "left"))
         made += digesting.tasks((*known.values(), "rows", *keys)) if digesting else []
         try:
@@ -164,7 +164,7 @@ class Restoring:
         if copying.readable(self._archive, entry):
             jobs = self._jobs if size >= LARGE else 1
             return copying.text_tasks(self._target, self._owner, self._archive, entry, session_settings(self._jobs), jobs)
-        name = "rows of %s.%s" % (entry.schema, entry.name)
+        name = copying.rows_of(entry.schema, entry.name)
         return [schedule.Task(size, partial(self._work, [entry.id], "data", 1), name)]
 
     def _work(self, numbers, section, jobs, stopped):
@@ -234,7 +234,7 @@ def analysis(target, jobs, after=()):
         except psycopg2.Error as exc:
             raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc))) from None
 
-    return [schedule.Task(1, run, "statistics", after, RANK + 1) for _number in range(jobs)]
+    return [schedule.Task(1, run, "statistics", after, schedule.STATISTICS) for _number in range(jobs)]
 
 
 def _follow(target, progress):

@@ -109,7 +109,7 @@ def _damaged(piece, reason):
 
 
 def tasks(server, owner, saved, settings):
-    """Return tasks for :mod:`schedule`, one per piece, named ``rows of schema.table``.
+    """Return tasks for :mod:`schedule`, one per piece; their names are those of :func:`copying.rows_of`.
 
     :param server: whose default database has the tables. :param owner: the role to work as.
     :param settings: of the server, ``{name: value}``, for the sessions.
@@ -120,7 +120,7 @@ def tasks(server, owner, saved, settings):
             with copying.session(server, owner, settings, "UTF8") as conn:
                 load_piece(conn, saved, label, piece, stopped)
 
-        return Task(piece["bytes"], run, "rows of " + label)
+        return Task(piece["bytes"], run, copying.rows_of(saved.tables[label]["schema"], saved.tables[label]["name"]))
 
     return [task(label, piece) for label, table in saved.tables.items() for piece in table["pieces"] if piece["rows"]]
 

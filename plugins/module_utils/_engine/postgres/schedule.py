@@ -12,6 +12,9 @@ from graphlib import TopologicalSorter
 
 from .process import sigterm_unwinds
 
+# The ranks of a load's tasks. Rows of one table over several connections come after what cannot be divided; digests fill the gaps.
+ROWS, SHARED_ROWS, DEFINITIONS, STATISTICS, DIGESTS = range(5)
+
 
 class Stopped(Exception):
     """A task was ended because another one failed."""
@@ -32,7 +35,7 @@ class Task:
     run: Callable = field(repr=False)
     name: str = ""
     after: tuple = ()
-    rank: int = 0
+    rank: int = ROWS
 
 
 def run(tasks, jobs):
