@@ -121,7 +121,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     run,
     server_from_params,
 )
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import phasenotes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.migrate import MigrateOptions, migrate, schema_of
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.runtime.alembic import Alembic
@@ -150,7 +150,7 @@ def work(module):
     result = migrate(server, options, journal, progress_from_params(params))
     if result["changed"]:  # a run that was taken up again has noted it before
         detail = "%(migrations)d migrations, %(from_revision)s to %(to_revision)s" % result
-        endings.note_phase(journal, "migrate", "ok", round(sum(result["seconds"].values()), 3), detail)
+        phasenotes.note_phase(journal, "migrate", "ok", round(sum(result["seconds"].values()), 3), detail)
     return dict(result, checks=[item.as_dict() for item in result.pop("findings")])
 
 

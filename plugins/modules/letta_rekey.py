@@ -85,7 +85,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
     run,
     server_from_params,
 )
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import phasenotes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.rekey import rekey
 
@@ -100,7 +100,7 @@ def work(module):
     result = rekey(server, params["database"], keys, journal, params["jobs"] or os.cpu_count() or 1)
     before = next((item for item in journal.data.get("phases", []) if item["name"] == "migrate" and item["status"] == "ok"), {})
     detail = "; ".join(part for part in (before.get("detail"), result["findings"][0].detail) if part)
-    endings.note_phase(journal, "migrate", "ok", round((before.get("seconds") or 0) + result["seconds"], 3), detail)
+    phasenotes.note_phase(journal, "migrate", "ok", round((before.get("seconds") or 0) + result["seconds"], 3), detail)
     return dict(result, checks=[item.as_dict() for item in result.pop("findings")])
 
 

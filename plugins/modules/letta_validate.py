@@ -37,6 +37,9 @@ options:
       - Folder of the backup set that the database was restored from. Its manifest has the test queries and their answers.
       - Without it, and with sets that have none (adopted ones, or those of early versions), the queries are not asked.
     type: path
+  run_dir:
+    description: Folder of the run's journal, which then records how the validation went. Without it nothing is recorded.
+    type: path
   repair:
     description:
       - V(report) changes nothing. V(safe) repairs what can be repaired without touching a row of Letta's. These are a sequence behind
@@ -180,8 +183,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.findings import FAIL, PASS, WARN, worst
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import phasenotes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.checks.base import STEPS
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.checks.registry import step_of
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.repair import SAFE
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import (
     is_structural,
@@ -212,6 +217,9 @@ def work(module):
     blocking = [f for f in findings if f.status == FAIL and (params["fail_on"] == "all" or is_structural(f.id))]
     if blocking and params["fail_on"] != "never":
         module.fail_json(**dict(failure(unfit(server, blocking, repairs), params), **result))
+    if params["run_dir"] and not module.check_mode:
+        journal, checks = Journal.load(params["run_dir"]), result["checks"]
+        phasenotes.note_phase(journal, "validate", phasenotes.OK, result["seconds"], "%d checks" % len(checks), checks=checks)
     return result
 
 
@@ -240,6 +248,7 @@ def main():
             expected_revision=dict(type="str"),
             role=dict(type="str"),
             set_dir=dict(type="path"),
+            run_dir=dict(type="path"),
             repair=dict(type="str", choices=["report", "safe"], default="report"),
             fail_on=dict(type="str", choices=["structure", "all", "never"], default="structure"),
             **progress_argument_spec(),

@@ -106,7 +106,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._ansible.module
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import processes
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import sealed
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import phasenotes, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 
 
@@ -129,7 +129,7 @@ def restore(module):
         )
         result = stage.stage_set(server, manifest, options, journal, progress)
     detail = "%d tables loaded and proven" % len(result["tables"])
-    endings.note_phase(journal, "stage", "ok", round(sum(result["seconds"].values()), 3), detail)
+    phasenotes.note_stage(journal, round(sum(result["seconds"].values()), 3), detail)
     findings = result.pop("findings")
     peak = processes.peak_memory()
     result["notices"] = result.pop("warnings")

@@ -206,6 +206,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
     endings,
     facts,
     in_place,
+    phasenotes,
     phases,
     redisnotes,
     rollback,
@@ -258,7 +259,7 @@ def note(module, journal):
     volumenotes.note(journal, params["volume_results"], params["memory_checks"])
     for item in params["notes"]:
         extra = {key: value for key, value in item.items() if key not in ("name", "status", "seconds", "detail")}
-        endings.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
+        phasenotes.note_phase(journal, item["name"], item.get("status", "ok"), item.get("seconds"), item.get("detail", ""), **extra)
     return {"changed": False, "downtime_seconds": endings.downtime(journal)}
 
 

@@ -14,7 +14,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine import 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, phases, runs, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, phasenotes, phases, runs, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal, NoJournal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import validate_database
 from tests.bench.choices import undo
@@ -47,7 +47,7 @@ def restore(server, job):
             wanted = stage.StageOptions(begun["set_dir"], begun["names"]["side"], job["owner"], job["jobs"], job["bin_dir"])
             staged = stage.stage_set(server, manifest, wanted, journal)
         seconds.update({"stage.%s" % part: value for part, value in staged["seconds"].items()})
-        endings.note_phase(journal, "stage", "ok", seconds["stage"])
+        phasenotes.note_phase(journal, "stage", "ok", seconds["stage"])
         with _timed(seconds, "validate"):
             findings = validate_database(server.database(begun["names"]["side"]), role=job["owner"])
         with _timed(seconds, "swap"):

@@ -8,7 +8,15 @@ from __future__ import annotations
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, in_place, rollback, runs, stage
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import (
+    cutover,
+    endings,
+    in_place,
+    phasenotes,
+    rollback,
+    runs,
+    stage,
+)
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile import changes as reconciling
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile.phase import reconcile_side
@@ -79,7 +87,7 @@ def load(world, _service, _options, begun):
     journal, manifest = Journal.load(begun["run_dir"]), manifests.load(begun["set_dir"])
     loading = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
     stage.stage_set(world.admin, manifest, loading, journal)
-    endings.note_phase(journal, "stage", "ok", 1.0)
+    phasenotes.note_phase(journal, "stage", "ok", 1.0)
 
 
 def reconcile(world, _service, _options, begun):

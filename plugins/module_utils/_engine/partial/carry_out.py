@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from ..errors import LIVE_UNTOUCHED, RecoveryError
-from ..restore import endings
+from ..restore import phasenotes
 from . import apply, slices, touched, unread, workbench
 from .ending import APPLY, BEFORE
 from .plan import Policies, work_out
@@ -73,7 +73,7 @@ def _carry_out(server, journal, options, cut, began):
     journal.done(APPLY, tables=rows, touched=done_to, made=told, held_seconds=held)
     rows_told = ", ".join("%d %s" % (made["rows"][key], word) for key, word in _WORDS if made["rows"][key])
     detail = "%s; new work of these agents waited for %.1f s" % (rows_told, held)
-    endings.note_phase(journal, "apply", "ok", round(time.monotonic() - began, 3), detail)
+    phasenotes.note_phase(journal, "apply", "ok", round(time.monotonic() - began, 3), detail)
     return {
         "changed": True, "tables": rows, "findings": made["notes"], "seconds": round(time.monotonic() - began, 3),
         "held_seconds": held, "replanned": replanned,

@@ -17,30 +17,6 @@ from .plan import undo_command
 from .reconcile import sleeptime
 from .runs import RUNS, live_untouched, services_stopped
 
-OK, SKIPPED = "ok", "skipped"
-
-
-def note_phase(journal, name, status, seconds=None, detail="", **facts):
-    """Record how a phase went, for the report and for the expected times of later runs.
-
-    :param status: ``ok``, ``skipped`` or ``failed``; :param detail: what it did or did not do, one sentence.
-    """
-    phases = [item for item in journal.data.get("phases", []) if item["name"] != name]
-    if seconds is None and status == OK:
-        seconds = _seconds_since(journal, name, phases)
-    phases.append(dict(facts, name=name, status=status, seconds=seconds, detail=detail, noted_at=journals.utc_now()))
-    journal.save(phases=phases)
-
-
-def _seconds_since(journal, name, phases):
-    """Return how long a phase took that no single module saw whole: from its first step, or from the phase before it."""
-    starts = [journal.entry(step) for step in ("services.stop", "cutover.drain")] if name == "cutover" else []
-    moments = [entry["begun_at"] for entry in starts if entry and entry.get("begun_at")] or [item["noted_at"] for item in phases]
-    if not moments:
-        return None
-    return round(journals.parse_time(journals.utc_now()) - journals.parse_time(min(moments) if starts else max(moments)), 3)
-
-
 def note_services(journal, stopped, results=()):
     """Record that Letta's servers are about to be stopped, or are up again.
 

@@ -10,7 +10,7 @@ import time
 from ... import processes
 from ...errors import LIVE_UNTOUCHED, RecoveryError
 from ...letta.entities import bare_name
-from .. import endings
+from .. import phasenotes
 from ..prove import content_of
 from ..recovery import RECONCILE_STEP, last_proof
 from . import engine, sleeptime
@@ -55,9 +55,9 @@ def reconcile_side(server, options, apply, journal, saved=None, jobs=2, progress
     findings = findings_of(plan) + checks
     changes = len((journal.entry(RECONCILE_STEP) or {}).get("reconciled", []))
     detail = "%d changes" % changes if changes else "nothing was under way" if not plan.changes else told(plan, apply)
-    status = endings.OK if apply else endings.SKIPPED
+    status = phasenotes.OK if apply else phasenotes.SKIPPED
     seconds = round(time.monotonic() - began, 3)
-    endings.note_phase(journal, _PHASE, status, seconds if apply else None, detail, checks=[finding.as_dict() for finding in findings])
+    phasenotes.note_phase(journal, _PHASE, status, seconds if apply else None, detail, checks=[finding.as_dict() for finding in findings])
     return dict(result, findings=findings, seconds=seconds)
 
 
