@@ -46,6 +46,12 @@ def pytest_configure(config):
                           ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests" / "lab" / "callback"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One worker more than cores: a playbook waits a third of its time, for its own modules and for servers that start."""
+    return (os.cpu_count() or 1) + 1
+
+
 def _find_servers():
     """Fetch servers that the environment chooses, or end with one sentence: else every test would end with it."""
     from tests.lab import servers
