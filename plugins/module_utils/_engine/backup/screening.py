@@ -14,6 +14,7 @@ import io
 import re
 
 from ..errors import RecoveryError
+from ..postgres import planner
 from ..postgres.load import is_prepared
 from . import plainsql
 
@@ -48,9 +49,11 @@ _TUNING = tuple(
         r"ALTER INDEX %s ALTER COLUMN \d+ SET STATISTICS \d+;" % _NAME,
         r"ALTER DEFAULT PRIVILEGES FOR ROLE %s( IN SCHEMA %s)? (GRANT|REVOKE) [A-Z ,]+ ON [A-Z]+ (TO|FROM) %s( WITH GRANT OPTION)?;"
         % (_ID, _ID, _ID),
-        r"SELECT \* FROM pg_catalog\.pg_restore_(relation|attribute)_stats\([^;]*\);",
     )
 )
+# The planner's statistics: names and texts, each with its type. Texts are the values of rows, with whatever is in them.
+_FACT = r"\s*''(?:::\w+(?:\[\])?)?"
+_STATISTICS = re.compile(r"SELECT \* FROM pg_catalog\.pg_restore_(relation|attribute)_stats\(%s(?:,%s)*\s*\);" % (_FACT, _FACT))
 _SEARCH_PATH = "SELECT pg_catalog.set_config('search_path', '', false);"
 _STRING = re.compile(r"\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'", re.DOTALL)
 _CALL = re.compile(r"(?:\b(TABLE|REFERENCES)\s+)?(%s(?:\s*\.\s*%s)*)\s*\(" % (_ID, _ID))
@@ -122,7 +125,7 @@ def _odd_name(entry):
 def _odd_statement(entry):
     if entry.copy and not _COPY.fullmatch(entry.copy):
         return "its COPY statement is not one of rows"
-    if entry.type in NEVER_RUN or is_prepared(entry):
+    if entry.type in NEVER_RUN or is_prepared(entry) or planner.is_too_long(entry):
         return None
     try:
         for text, number in plainsql.Script(io.BytesIO(entry.definition.encode("utf-8", "surrogateescape"))).texts():
@@ -140,7 +143,7 @@ def _judge(text, number):
     calls = sorted(name for name in _calls(text) if name not in _HARMLESS)
     if calls:
         return "it calls %s()" % calls[0]
-    if any(pattern.fullmatch(text) for pattern in _TUNING):
+    if any(pattern.fullmatch(text) for pattern in _TUNING) or _STATISTICS.fullmatch(_STRING.sub("''", text)):
         return None
     tuned = _TABLE_PARAMETERS.fullmatch(text)
     plain = (tuned.group(1) + ";" if tuned else text).replace("CREATE UNLOGGED ", "CREATE ", 1)

@@ -11,7 +11,7 @@ from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import closure
 from ..postgres import binarycopy, load, olderserver, sidedb
 from ..postgres.catalog import quote_ident, quote_table
-from ..postgres.connection import connect, psycopg2
+from ..postgres.connection import connect, psycopg2, release_of
 from ..postgres.listing import use_list
 from ..postgres.tools import ToolFailed, run_tool
 from ..restore.journal import NoJournal
@@ -52,7 +52,7 @@ def _define(scratch, archive, tools, owner, sections):
     """Run the archive's definitions of these sections, foreign keys apart."""
     foreign = {entry.id for entry in archive.entries if entry.type == "FK CONSTRAINT"}
     wanted = [number for number in load.entries_to_load(archive) if number not in foreign]
-    further, forgiven = olderserver.way(tools, scratch)
+    further, forgiven = olderserver.way(tools, release_of(scratch))
     with use_list("%d;\n" % number for number in wanted) as listing:
         argv = [tools.path("pg_restore"), *further, "--no-owner", "--no-password", "--use-list=" + listing]
         argv += ["--section=" + section for section in sections] + ["--dbname=" + load.conninfo(scratch.dbname)]

@@ -140,6 +140,12 @@ def query(server, sql, params=None):
         return cursor.fetchall() if cursor.description else []
 
 
+def release_of(server):
+    """Return the major release of the server, 18. :raises RecoveryError: as :func:`connect`."""
+    with closing(connect(server)) as conn:
+        return conn.server_version // 10000
+
+
 def _connect_error(server, text):
     reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
     step = "check letta_db_host, letta_db_port and that PostgreSQL listens there"

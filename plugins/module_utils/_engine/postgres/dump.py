@@ -13,6 +13,7 @@ from contextlib import suppress
 from ..durable import fsync_dir
 from ..errors import RecoveryError
 from ..progress import Progress
+from . import planner
 from .catalog import database_facts, quote_table
 from .connection import CANONICAL_SETTINGS
 from .process import ToolFailed, running_tool
@@ -42,6 +43,8 @@ def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=Non
     progress.start("dump", database_facts(server)["size_bytes"], "bytes")
     argv = [tools.path("pg_dump"), "--format=directory", "--jobs=%d" % jobs, "--file=%s" % target, "--no-sync", "--no-password"]
     argv.append("--compress=%s" % _compress_option(tools, compression))
+    if tools.version[0] >= planner.SINCE:
+        argv.append("--statistics")
     argv += ["--exclude-table-data=%s" % quote_table(*name) for name in without]
     if snapshot:
         argv.append("--snapshot=%s" % snapshot)

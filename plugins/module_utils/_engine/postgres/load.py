@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections import defaultdict
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,13 +13,11 @@ from functools import partial
 
 from ..errors import RecoveryError
 from ..progress import Progress, Watcher
-from . import copying, olderserver, pieces, schedule
+from . import copying, olderserver, pieces, planner, schedule
 from .building import Building
-from .catalog import quote_table, read_tables
-from .connection import cancelled_when, connect, psycopg2
+from .connection import connect, psycopg2, release_of
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
-from .sidedb import first_line
 
 # Made beforehand by sidedb: the extension needs more rights than the owner may have, and its
 # comment and the schema's belong to whoever made them. The database's own is set by sidedb too.
@@ -35,19 +32,23 @@ TICK = 0.05
 DEFAULT_PARALLEL_WORKERS = 2  # PostgreSQL's own default of max_parallel_maintenance_workers
 
 
-def entries_to_load(archive):
-    """Return the ids of the table-of-contents entries to load, in the archive's order."""
-    return [entry.id for entry in archive.entries if not is_prepared(entry)]
+def entries_to_load(archive, statistics=()):
+    """Return the ids of the table-of-contents entries to load, in the archive's order. :param statistics: see :mod:`planner`."""
+    return [entry.id for entry in archive.entries if _is_loaded(entry, statistics)]
 
 
-def late_entries(archive):
+def late_entries(archive, statistics=()):
     """Return the ids of the entries to load of section ``post-data``; comments and the like are in that of what they come after."""
     found, section = [], ""
     for entry in archive.entries:
         section = entry.section or section
-        if section == "post-data" and not is_prepared(entry):
+        if section == "post-data" and _is_loaded(entry, statistics):
             found.append(entry.id)
     return found
+
+
+def _is_loaded(entry, statistics):
+    return entry.id in statistics if entry.type == planner.KIND else not is_prepared(entry)
 
 
 def is_prepared(entry):
@@ -79,9 +80,9 @@ def conninfo(database):
 
 
 def load_archive(  # noqa: PLR0913, PLR0917
-    server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None, digesting=None
+    server, database, archive, tools, owner, jobs=1, expected_bytes=0, progress=None, saved=None, digesting=None, rows=None
 ):
-    """Load an archive into a prepared database, and gather the planner's statistics.
+    """Load an archive into a prepared database, with the planner's statistics.
 
     One of directory format: definitions by pg_restore, then in one schedule the rows (large tables by several connections each, beside the
     pieces of tables in binary form), keys, indexes and foreign keys, statistics and digests. Any other by one run of pg_restore.
@@ -92,16 +93,17 @@ def load_archive(  # noqa: PLR0913, PLR0917
     :param expected_bytes: size the database is expected to reach, for progress.
     :param saved: :class:`pieces.Saved`, or None.
     :param digesting: :class:`digest.Digesting` of this database, whose work is done beside, or None.
+    :param rows: how many each table will have, ``{"schema.table": rows}``: only statistics of so many are taken from the archive.
     :raises RecoveryError: ``load_failed`` with pg_restore's or the server's own first error; ``backup_corrupt`` for a damaged piece.
     """
     progress = progress or Progress(None)
     progress.start("load", total=expected_bytes, unit="bytes")
     target = server.database(database)
-    work = Restoring(target, archive, tools, owner, jobs)
+    work = Restoring(target, archive, tools, owner, jobs, rows)
     with Watcher(progress, _follow(target, progress)):
         if archive.format != "directory":
             work.run(entries_to_load(archive))
-            schedule.run(analysis(target, jobs) + (digesting.tasks() if digesting else []), jobs)
+            schedule.run(planner.analysis(target, session_settings(jobs), jobs) + (digesting.tasks() if digesting else []), jobs)
             return
         work.run(entries_to_load(archive), "pre-data")
         data = work.data_tasks() + (pieces.tasks(target, owner, saved, session_settings(jobs)) if saved else [])
@@ -111,11 +113,14 @@ def load_archive(  # noqa: PLR0913, PLR0917
 class Restoring:
     """Running pg_restore on one archive into one database."""
 
-    def __init__(self, target, archive, tools, owner, jobs):
+    def __init__(self, target, archive, tools, owner, jobs, rows=None):
         self._environment = {"PGOPTIONS": session_options(jobs)}
         self._target, self._archive, self._tools, self._owner = target, archive, tools, owner
         self._jobs = jobs if archive.format != "tar" else 1
-        self._further, self._forgiven = olderserver.way(tools, target)
+        release = release_of(target)
+        self._further, self._forgiven = olderserver.way(tools, release)
+        self._analysed, of_indexes = planner.carried(archive, rows or {}, release)
+        self._statistics = {*self._analysed.values(), *of_indexes}
 
     def run(self, numbers, section=None):
         """Load the entries with these ids, of one section or of all. :raises RecoveryError: ``load_failed``."""
@@ -130,7 +135,8 @@ class Restoring:
         sizes = {entry.id: self._archive.member_bytes(entry) for entry in self._archive.data_entries()}
         large = [entry for entry in self._archive.data_entries() if sizes[entry.id] >= self._least(entry)]
         tasks = [task for entry in large for task in self._table(entry)]
-        rest = [number for number in entries_to_load(self._archive) if number not in {entry.id for entry in large}]
+        apart = {entry.id for entry in large}
+        rest = [number for number in entries_to_load(self._archive, self._statistics) if number not in apart]
         small = sum(sizes.values()) - sum(sizes[entry.id] for entry in large)
         tasks.append(schedule.Task(small, partial(self._work, rest, "data", 1), "rows"))
         return [replace(task, size=task.size * TEXT_WEIGHT) for task in tasks]
@@ -145,10 +151,10 @@ class Restoring:
         sizes = {table: large[name] for table, name in known.items()}
         building = Building(self._target, self._owner, self._archive, session_settings(self._jobs), sizes, self._jobs)
         made, keys, every = building.tasks(known)
-        left = [number for number in late_entries(self._archive) if number not in building.numbers]
+        left = [number for number in late_entries(self._archive, self._statistics) if number not in building.numbers]
         if left:
             made.append(schedule.Task(0, partial(self._work, left, "post-data", self._jobs), "left", every, schedule.DEFINITIONS))
-        made += analysis(self._target, self._jobs, (*every, "left"))
+        made += planner.analysis(self._target, session_settings(self._jobs), self._jobs, (*every, "left"), self._analysed)
         made += digesting.tasks((*known.values(), "rows", *keys)) if digesting else []
         try:
             schedule.run(data + made, self._jobs)
@@ -203,38 +209,6 @@ def first_error(stderr):
     lines = [line.strip() for line in olderserver.without_the_setting(stderr or "").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines
     return " / ".join(errors[:2]) or "no message"
-
-
-def analyze(server, database, jobs=1):
-    """Gather planner statistics of a whole database, over several connections. :raises RecoveryError: ``load_failed``."""
-    schedule.run(analysis(server.database(database), jobs), jobs)
-
-
-def analysis(target, jobs, after=()):
-    """Return tasks for :mod:`schedule` that gather planner statistics, the largest table first. :param after: as of a task."""
-    waiting, lock = [], threading.Lock()
-
-    def tables(cursor):
-        with lock:
-            if not waiting:  # what there is shows when the first one begins
-                waiting.append(iter(sorted(read_tables(cursor), key=lambda row: row[4], reverse=True)))
-            return waiting[0]
-
-    def run(stopped):
-        opened = copying.session(target, target.user, session_settings(jobs), "UTF8")
-        try:
-            with opened as conn, cancelled_when(stopped, conn), conn.cursor() as cursor:
-                found = tables(cursor)
-                while not stopped.is_set():
-                    with lock:
-                        row = next(found, None)
-                    if row is None:
-                        return
-                    cursor.execute("ANALYZE " + quote_table(*row[:2]))
-        except psycopg2.Error as exc:
-            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc))) from None
-
-    return [schedule.Task(1, run, "statistics", after, schedule.STATISTICS) for _number in range(jobs)]
 
 
 def _follow(target, progress):

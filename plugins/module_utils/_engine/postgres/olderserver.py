@@ -9,9 +9,6 @@ is forgiven, and any other fails the restore, though at the end of that run of p
 from __future__ import annotations
 
 import re
-from contextlib import closing
-
-from .connection import connect
 
 SETS_SINCE = 17  # the release of pg_restore that sets it, and of the server that knows it
 # The server's words may be in its own language; what pg_restore says is English, see process.clean_environment.
@@ -20,16 +17,13 @@ _UNKNOWN_SETTING = "\nCommand was: SET transaction_timeout = 0;"
 _WENT_ON = re.compile(r"^pg_restore: warning: errors ignored on restore: \d+\n?", re.MULTILINE)
 
 
-def way(tools, target):
+def way(tools, release):
     """Return how pg_restore is to run: (further arguments, ``forgiven`` of :func:`process.run_tool`).
 
-    :param tools: :class:`Tools`. :param target: :class:`Server` of a database that can be connected to.
+    :param tools: :class:`Tools`. :param release: major release of the server.
     """
-    if tools.version[0] < SETS_SINCE:
-        return ["--exit-on-error"], None
-    with closing(connect(target)) as conn:
-        known = conn.server_version // 10000 >= SETS_SINCE
-    return (["--exit-on-error"], None) if known else ([], only_the_setting)
+    fits = tools.version[0] < SETS_SINCE or release >= SETS_SINCE
+    return (["--exit-on-error"], None) if fits else ([], only_the_setting)
 
 
 def only_the_setting(said):

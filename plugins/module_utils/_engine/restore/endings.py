@@ -17,6 +17,7 @@ from .plan import undo_command
 from .reconcile import sleeptime
 from .runs import RUNS, live_untouched, services_stopped
 
+
 def note_services(journal, stopped, results=()):
     """Record that Letta's servers are about to be stopped, or are up again.
 

@@ -14,7 +14,7 @@ from ..findings import FAIL, PASS, WARN, Finding
 from ..letta import releases
 from ..letta.row_changes import moved_between
 from ..letta.traps import DELETE, REFUSE, traps_between
-from ..postgres import load
+from ..postgres import load, planner
 from ..postgres.columns import digest_columns
 from ..postgres.connection import connect, sql
 from ..progress import Progress
@@ -70,7 +70,7 @@ def migrate(server, options, journal, progress=None):
         if bad:
             raise _unexplained(options.database, rows, bad)
         findings += accounted + _seal_left_plain(side, options, rows, after)
-        load.analyze(server, options.database, options.jobs)
+        planner.analyze(server, options.database, load.session_settings(options.jobs), options.jobs)
         seconds["account"] = round(time.monotonic() - began - sum(seconds.values()), 3)
         facts.update(tables=rows, findings=[item.as_dict() for item in findings], seconds=seconds, content=content_of(side, options.jobs))
     return {

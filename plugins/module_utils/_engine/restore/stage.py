@@ -75,7 +75,10 @@ def stage_set(server, manifest, options, journal, progress=None):
             saved = Saved.of(manifest, options.set_dir)
             _check_server(side, manifest, saved)
             # Nothing changes a row once it is there, so its digest is taken beside what follows, in gaps that this leaves.
-            loading.load_archive(server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved, digesting)
+            rows = {name: table["rows"] for name, table in manifest["tables"].items()}
+            loading.load_archive(
+                server, options.database, archive, tools, options.owner, options.jobs, size, progress, saved, digesting, rows
+            )
     except RecoveryError as exc:
         raise _dropped(server, options.database, oid, exc) from None
     with journal.step("stage.prove") as facts:
