@@ -17,7 +17,8 @@ from ..progress import Progress, Watcher
 from . import copying, olderserver, pieces, schedule
 from .building import Building
 from .catalog import quote_table, read_tables
-from .connection import cancelled_when, connect, psycopg2
+from .connection import cancelled_when, connect, conninfo, lost, psycopg2
+from .connection import session_options as as_options
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
 from .sidedb import first_line
@@ -70,12 +71,7 @@ def session_settings(jobs, cores=None):
 
 def session_options(jobs, cores=None):
     """Return :func:`session_settings` as ``PGOPTIONS`` takes them."""
-    return " ".join("-c %s=%s" % item for item in session_settings(jobs, cores).items())
-
-
-def conninfo(database):
-    """Return a connection string that means this database: a bare name with ``=`` in it would be read as options."""
-    return "dbname='%s'" % database.replace("\\", "\\\\").replace("'", "\\'")
+    return as_options(session_settings(jobs, cores).items())
 
 
 def load_archive(  # noqa: PLR0913, PLR0917
@@ -191,7 +187,7 @@ class Restoring:
             yield [*argv, self._archive.path]
 
     def _failed(self, exc):
-        return RecoveryError(
+        return lost(self._target, exc.stderr) or RecoveryError(
             "load_failed",
             "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr)),
             next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
@@ -232,7 +228,8 @@ def analysis(target, jobs, after=()):
                         return
                     cursor.execute("ANALYZE " + quote_table(*row[:2]))
         except psycopg2.Error as exc:
-            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc))) from None
+            error = RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc)))
+            raise lost(target, exc) or error from None
 
     return [schedule.Task(1, run, "statistics", after, schedule.STATISTICS) for _number in range(jobs)]
 
