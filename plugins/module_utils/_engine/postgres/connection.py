@@ -175,7 +175,7 @@ def connect(server, application_name="letta_ops", autocommit=True, canonical=Fal
             options=session_options(settings),
         )
     except psycopg2.OperationalError as exc:
-        raise _connect_error(server, str(exc)) from None
+        raise connect_error(server, str(exc)) from None
     conn.autocommit = autocommit
     return conn
 
@@ -216,13 +216,16 @@ def losses_told(server):
         raise gone from None
 
 
-def _connect_error(server, text):
+def connect_error(server, text):
+    """Return the error of a connection that could not be opened. :param text: what libpq said, directly or through a client tool."""
     reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
     step = "check letta_db_host, letta_db_port and that PostgreSQL listens there"
     if "password authentication failed" in text or "no password supplied" in text:
         step = "check letta_db_user and letta_db_password (or the admin pair letta_db_admin_*)"
     elif "does not exist" in text:
         step = "check letta_db_name and letta_db_user"
+    elif "not permitted to log in" in text:
+        step = "let the role in: ALTER ROLE %s LOGIN; then run the same command again" % server.user
     elif "not currently accepting connections" in text or "not permitted to" in text:
         step = "the database is fenced off; a cutover was interrupted: run the same restore again, it finishes or undoes it"
     return RecoveryError("preflight", "cannot connect to %s: %s" % (server, reason), next_step=step)

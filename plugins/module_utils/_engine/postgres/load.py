@@ -17,7 +17,7 @@ from ..progress import Progress, Watcher
 from . import copying, olderserver, pieces, schedule
 from .building import Building
 from .catalog import quote_table, read_tables
-from .connection import cancelled_when, connect, conninfo, lost, psycopg2
+from .connection import cancelled_when, connect, connect_error, conninfo, lost, psycopg2
 from .connection import session_options as as_options
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
@@ -187,6 +187,8 @@ class Restoring:
             yield [*argv, self._archive.path]
 
     def _failed(self, exc):
+        if "connection to server" in exc.stderr and "failed: " in exc.stderr:  # it did not even begin
+            return connect_error(self._target, exc.stderr)
         return lost(self._target, exc.stderr) or RecoveryError(
             "load_failed",
             "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr)),
