@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.load import conninfo
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import conninfo
 from tests.faults import kit
 from tests.integration.restore_kit import World, add_writes, content
 
@@ -68,7 +68,7 @@ def test_a_connection_string_means_one_database_whatever_its_name():
     from psycopg2.extensions import parse_dsn
 
     for name in ("plain", "a=b", "it's", "back\\slash", "postgresql://x/y", "host=evil port=1", "  "):
-        assert parse_dsn(conninfo(name)) == {"dbname": name}
+        assert parse_dsn(conninfo(name))["dbname"] == name
 
 
 @pytest.mark.fault(12, "path")

@@ -1,6 +1,7 @@
-"""The modules, with all that they start, have 256 MB and no more: kept by the kernel, which kills whoever wants more."""
+"""The modules, with all that they start, have so much memory and no more: kept by the kernel, which kills whoever wants more."""
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import suppress
@@ -11,19 +12,20 @@ import pytest
 from tests.integration.restore_kit import content
 
 pytestmark = pytest.mark.slow
-LIMIT = 256 << 20
+LIMIT = 256  # MiB
 LINE = "a line of 50 bytes, ending in what escapes: \\\\ \\n"
 
 
 class Group:
     """A group of processes whose memory is limited, by version 1 or 2 of the kernel's control groups."""
 
-    def __init__(self, root, name):
+    def __init__(self, root, name, limit):
+        self.limit = limit
         self.path, self.first = root / name, (root / "memory.limit_in_bytes").exists()
         self.path.mkdir()
-        self.write("memory.limit_in_bytes" if self.first else "memory.max", LIMIT)
+        self.write("memory.limit_in_bytes" if self.first else "memory.max", limit)
         with suppress(OSError):  # the kernel may not count it; there may be none
-            self.write("memory.memsw.limit_in_bytes" if self.first else "memory.swap.max", LIMIT if self.first else 0)
+            self.write("memory.memsw.limit_in_bytes" if self.first else "memory.swap.max", limit if self.first else 0)
 
     def write(self, name, value):
         (self.path / name).write_text("%s\n" % value, encoding="ascii")
@@ -40,11 +42,11 @@ class Group:
 
 
 @pytest.fixture
-def limited(tmp_path):
-    """Yield (:class:`Group`, path of an interpreter whose processes are in it)."""
+def limited(request, tmp_path):
+    """Yield (:class:`Group`, path of an interpreter whose processes are in it); the parameter is the limit in MiB."""
     for root in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
         try:
-            group = Group(root, "letta-ops-test-%d" % os.getpid())
+            group = Group(root, "letta-ops-test-%d" % os.getpid(), getattr(request, "param", LIMIT) << 20)
         except OSError:
             continue
         break
@@ -57,12 +59,20 @@ def limited(tmp_path):
     group.path.rmdir()
 
 
+def with_a_large_message(world, megabytes):
+    """Make the content of the first message as large; returns the id of its agent."""
+    large = "UPDATE letta.messages SET content = json_build_array(json_build_object('type', 'text', 'text', repeat(%s, %s)))"
+    where = " WHERE id = (SELECT min(id) FROM letta.messages) RETURNING agent_id"
+    ((agent,),) = world.sql(large + where, (LINE, megabytes * 20_000))
+    return agent
+
+
 @pytest.mark.fault(38, "limit")
-def test_a_backup_and_a_restore_with_a_message_of_fifty_megabytes_stay_within_their_memory(make_world, limited):
+@pytest.mark.parametrize(("megabytes", "limited"), [(52, 256), (100, 512)], indirect=["limited"])
+def test_a_backup_and_a_restore_with_a_large_message_stay_within_their_memory(make_world, megabytes, limited):
     group, interpreter = limited
     world = make_world()
-    large = "UPDATE letta.messages SET content = json_build_array(json_build_object('type', 'text', 'text', repeat(%s, %s)))"
-    world.sql(large + " WHERE id = (SELECT min(id) FROM letta.messages)", (LINE, 1 << 20))
+    with_a_large_message(world, megabytes)
     saved = content(world.fingerprint())
     modest = ("-e", "ansible_python_interpreter=%s" % interpreter)
     world.play("backup.yml", *modest).ok()
@@ -71,7 +81,23 @@ def test_a_backup_and_a_restore_with_a_message_of_fifty_megabytes_stay_within_th
     assert {row["digest"] for row in played.report["tables"]} == {"equal"}
     assert content(world.fingerprint()) == saved
     assert group.kills() == 0
-    assert 30 << 20 < group.peak() <= LIMIT
+    assert 30 << 20 < group.peak() <= group.limit
+
+
+@pytest.mark.fault(38, "limit")
+@pytest.mark.parametrize("limited", [1024], indirect=True)
+def test_an_agent_with_a_message_of_a_hundred_megabytes_is_restored_alone_within_its_memory(make_world, limited):
+    group, interpreter = limited
+    world = make_world()
+    agent = with_a_large_message(world, 100)
+    tables = content(world.fingerprint())["tables"]
+    world.backup()
+    world.sql("DELETE FROM letta.messages WHERE agent_id = %s", (agent,))
+    named = json.dumps({"letta_agents": [agent], "ansible_python_interpreter": str(interpreter)})
+    world.play("restore-partial.yml", "--tags", "agents", "-e", named).ok()
+    assert content(world.fingerprint())["tables"] == tables
+    assert group.kills() == 0
+    assert 100 << 20 < group.peak() <= group.limit
 
 
 @pytest.mark.fault(38, "limit")

@@ -50,13 +50,13 @@ def why_not():
     if missing:
         return "not installed: %s (Debian: iproute2 openssh-server openssh-client sudo)" % ", ".join(missing)
     name = "lops%d-try" % os.getpid()
-    if _run("ip", "netns", "add", name, check=False).returncode:
+    if run("ip", "netns", "add", name, check=False).returncode:
         return "this container may make no network namespaces"
     trials = {"bridges": ("ip", "-n", name, "link", "add", "wire", "type", "bridge"),
               "veth pairs": ("ip", "-n", name, "link", "add", "one", "type", "veth", "peer", "name", "other"),
               "mounts": ("ip", "netns", "exec", name, "mount", "--bind", "/etc/passwd", "/etc/passwd")}  # fmt: skip
-    refused = [what for what, argv in trials.items() if _run(*argv, check=False).returncode]
-    _run("ip", "netns", "del", name)
+    refused = [what for what, argv in trials.items() if run(*argv, check=False).returncode]
+    run("ip", "netns", "del", name)
     return "this container may make no %s" % " and no ".join(refused) if refused else ""
 
 
@@ -92,15 +92,9 @@ class Hosts:
 
     @contextlib.contextmanager
     def inside(self, name):
-        """Be on a host's network for a while: connections of this thread, and processes it starts."""
-        back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            with open("/run/netns/" + _namespace(name), encoding="ascii") as there:
-                _setns(there.fileno())
+        """Be on a host's network for a while, see :func:`inside`."""
+        with inside(name):
             yield
-        finally:
-            _setns(back)
-            os.close(back)
 
     def run(self, name, argv):
         """Run a command on a host as somebody at its console would; returns its exit code."""
@@ -109,7 +103,7 @@ class Hosts:
 
     def lose(self, name):
         """End a host's sshd with all its sessions: from now on it cannot be reached, while whatever else runs on it goes on."""
-        for inmate in _run("ip", "netns", "pids", _namespace(name)).stdout.split():
+        for inmate in run("ip", "netns", "pids", namespace(name)).stdout.split():
             with contextlib.suppress(OSError):
                 if Path("/proc", inmate, "comm").read_text(encoding="utf-8").startswith("sshd"):
                     os.kill(int(inmate), signals.SIGKILL)
@@ -117,7 +111,7 @@ class Hosts:
     def close(self):
         """End everything on these hosts and remove them."""
         for socket in (self.folder / "cp").glob("*"):
-            _run("ssh", "-O", "exit", "-o", "ControlPath=%s" % socket, "nobody", check=False)
+            run("ssh", "-O", "exit", "-o", "ControlPath=%s" % socket, "nobody", check=False)
         _remove(os.getpid())
         for process in self._processes:
             process.wait(10)
@@ -130,33 +124,33 @@ class Hosts:
         (self.folder / "cp").mkdir(mode=0o700)
         self.folder.chmod(0o755)
         net = _free_net()
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key"))
-        switch = _namespace("switch")
-        _run("ip", "netns", "add", switch)
-        _run("ip", "-n", switch, "link", "add", "wire", "type", "bridge")
-        _run("ip", "-n", switch, "link", "set", "wire", "up")
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key"))
+        switch = namespace("switch")
+        run("ip", "netns", "add", switch)
+        run("ip", "-n", switch, "link", "add", "wire", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "wire", "up")
         self._plug(CONTROLLER, None, "%s.1" % net)
         known = []
         for number, name in enumerate(self.names, 11):
             self.address[name] = "%s.%d" % (net, number)
-            _run("ip", "netns", "add", _namespace(name))
-            self._plug(name, _namespace(name), self.address[name])
+            run("ip", "netns", "add", namespace(name))
+            self._plug(name, namespace(name), self.address[name])
             known.append("%s %s" % (self.address[name], self._boot(name)))
         (self.folder / "known_hosts").write_text("".join(known), encoding="ascii")
 
-    def _plug(self, name, namespace, address):
+    def _plug(self, name, there, address):
         """Lay a cable from the switch to a host, or to the machine itself (the controller)."""
         outer, inner = "%sp" % _cable(name), "%sh" % _cable(name)
-        _run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
-        _run("ip", "link", "set", outer, "netns", _namespace("switch"))
-        _run("ip", "-n", _namespace("switch"), "link", "set", outer, "master", "wire", "up")
+        run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+        run("ip", "link", "set", outer, "netns", namespace("switch"))
+        run("ip", "-n", namespace("switch"), "link", "set", outer, "master", "wire", "up")
         here = ["ip"]
-        if namespace:
-            _run("ip", "link", "set", inner, "netns", namespace)
-            here = ["ip", "-n", namespace]
-            _run(*here, "link", "set", "lo", "up")
-        _run(*here, "addr", "add", address + "/24", "dev", inner)
-        _run(*here, "link", "set", inner, "up")
+        if there:
+            run("ip", "link", "set", inner, "netns", there)
+            here = ["ip", "-n", there]
+            run(*here, "link", "set", "lo", "up")
+        run(*here, "addr", "add", address + "/24", "dev", inner)
+        run(*here, "link", "set", inner, "up")
 
     def _boot(self, name):
         """Start a host's sshd; returns its public host key."""
@@ -171,23 +165,36 @@ class Hosts:
         (folder / "etc" / "shadow").chmod(0o640)
         (folder / "etc" / "sudoers").write_text("root ALL=(ALL) ALL\n%s ALL=(ALL) NOPASSWD: ALL\n" % USER, encoding="ascii")
         (folder / "etc" / "sudoers").chmod(0o440)
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
         shutil.copy(self.folder / "key.pub", folder / "authorized_keys")
         text = _SSHD.format(port=SSH_PORT, address=self.address[name], folder=folder, user=USER)
         (folder / "sshd_config").write_text(text, encoding="ascii")
         os.makedirs("/run/sshd", exist_ok=True)
         boot = _BOOT.format(folder=folder, sshd=_program("sshd"))
         with open(folder / "sshd.log", "ab") as log:
-            argv = ["ip", "netns", "exec", _namespace(name), "sh", "-c", boot]
+            argv = ["ip", "netns", "exec", namespace(name), "sh", "-c", boot]
             self._processes.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True))
         if not places.wait_for(lambda: "Server listening" in (folder / "sshd.log").read_text(encoding="utf-8"), 15):
             raise RuntimeError("sshd of %s did not start:\n%s" % (name, (folder / "sshd.log").read_text(encoding="utf-8")[-2000:]))
         return " ".join((folder / "host_key.pub").read_text(encoding="ascii").split()[:2]) + "\n"
 
 
+@contextlib.contextmanager
+def inside(name):
+    """Be in one of our namespaces for a while: connections of this thread and of threads it starts, and processes they start."""
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        with open("/run/netns/" + namespace(name), encoding="ascii") as there:
+            _setns(there.fileno())
+        yield
+    finally:
+        _setns(back)
+        os.close(back)
+
+
 def reap():
     """Remove what processes that are gone left behind."""
-    listed = _run("ip", "netns", "list", check=False).stdout.split()
+    listed = run("ip", "netns", "list", check=False).stdout.split()
     for pid in {int(match.group(1)) for match in map(_NAME.match, listed) if match}:
         if not Path("/proc/%d" % pid).exists():
             _remove(pid)
@@ -197,17 +204,18 @@ def reap():
 
 def _remove(pid):
     """End every process on the hosts of a process, and the hosts. Cables go with their namespaces, some a little later."""
-    _run("ip", "link", "del", "%sh" % _cable(CONTROLLER, pid), check=False)
-    for name in _run("ip", "netns", "list", check=False).stdout.split():
+    run("ip", "link", "del", "%sh" % _cable(CONTROLLER, pid), check=False)
+    for name in run("ip", "netns", "list", check=False).stdout.split():
         if not name.startswith("lops%d-" % pid):
             continue
-        for inmate in _run("ip", "netns", "pids", name, check=False).stdout.split():
+        for inmate in run("ip", "netns", "pids", name, check=False).stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(inmate), signals.SIGKILL)
-        _run("ip", "netns", "del", name, check=False)
+        run("ip", "netns", "del", name, check=False)
 
 
-def _namespace(name):
+def namespace(name):
+    """Return the name of a namespace of this process: what is named so is removed once the process is gone."""
     return "lops%d-%s" % (os.getpid(), name)
 
 
@@ -218,7 +226,7 @@ def _cable(name, pid=None):
 
 def _free_net():
     """Return the first three numbers of a network that this machine has no address in."""
-    taken = _run("ip", "-4", "-o", "addr").stdout
+    taken = run("ip", "-4", "-o", "addr").stdout
     return next("10.213.%d" % number for number in range(os.getpid() % 200, 255) if "10.213.%d." % number not in taken)
 
 
@@ -231,7 +239,8 @@ def _program(name):
     return shutil.which(name, path="%s:/usr/sbin:/sbin" % os.environ.get("PATH", "/usr/bin"))
 
 
-def _run(*argv, check=True):
+def run(*argv, check=True):
+    """Run a program; returns it with its output. :raises RuntimeError: with what it said, where it failed and ``check`` is set."""
     done = subprocess.run([_program(argv[0]) or argv[0], *argv[1:]], check=False, capture_output=True, text=True, timeout=30)
     if check and done.returncode:
         raise RuntimeError("%s: %s" % (" ".join(argv), (done.stdout + done.stderr).strip()))

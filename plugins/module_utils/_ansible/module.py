@@ -185,6 +185,15 @@ def require_psycopg2(module):
         )
 
 
+def _connection_lost(module, exc):
+    """Return the error of a connection to PostgreSQL that ended in mid-work, None when it is something else."""
+    try:
+        gone = connection.lost("PostgreSQL (%s)" % server_from_params(module.params), exc) if "login_host" in module.params else None
+    except RecoveryError:
+        return None
+    return gone and gone.with_now("what was under way ended there: PostgreSQL takes back what was not committed")
+
+
 def run(module, function, needs_database=True):
     """Call ``function(module)`` and end the module with its result.
 
@@ -204,7 +213,7 @@ def run(module, function, needs_database=True):
     except RecoveryError as exc:
         module.fail_json(**failure(exc, module.params))
     except Exception as exc:  # noqa: BLE001 (whatever happens, a module answers in JSON and without secrets)
-        error = RecoveryError(
+        error = _connection_lost(module, exc) or RecoveryError(
             "manual_help_needed",
             "unforeseen %s: %s" % (type(exc).__name__, exc),
             now="unknown: the step was cut short by an error nobody planned for",

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from ..errors import RecoveryError
 from ..postgres import catalog, packing, segments
 from ..postgres import tools as pg_tools
-from ..postgres.connection import Server, connect, psycopg2
+from ..postgres.connection import Server, connect, losses_told, psycopg2
 from ..postgres.sidedb import first_line
 from ..progress import Progress
 from ..redisserver import RedisServer
@@ -140,7 +140,8 @@ def take_backup(options, progress=SILENT):
     try:
         plan, facts, tools = _prepare(options, create=True)
         store.reap(options.root)
-        with closing(connect(options.server, "letta_ops_backup", autocommit=False)) as conn:
+        server = options.server
+        with losses_told(server), closing(connect(server, "letta_ops_backup", autocommit=False)) as conn:
             taken_at, snapshot = _open_snapshot(conn)
             set_id = manifests.new_id(taken_at)
             with store.incoming(options.root, set_id) as folder, sealed.making(folder, options.seal, plan["needed_bytes"]) as plain:

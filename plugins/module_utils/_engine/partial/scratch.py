@@ -11,7 +11,7 @@ from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import closure
 from ..postgres import binarycopy, load, olderserver, sidedb
 from ..postgres.catalog import quote_ident, quote_table
-from ..postgres.connection import connect, psycopg2, release_of
+from ..postgres.connection import connect, conninfo, psycopg2, release_of
 from ..postgres.listing import use_list
 from ..postgres.tools import ToolFailed, run_tool
 from ..restore.journal import NoJournal
@@ -55,7 +55,7 @@ def _define(scratch, archive, tools, owner, sections):
     further, forgiven = olderserver.way(tools, release_of(scratch))
     with use_list("%d;\n" % number for number in wanted) as listing:
         argv = [tools.path("pg_restore"), *further, "--no-owner", "--no-password", "--use-list=" + listing]
-        argv += ["--section=" + section for section in sections] + ["--dbname=" + load.conninfo(scratch.dbname)]
+        argv += ["--section=" + section for section in sections] + ["--dbname=" + conninfo(scratch.dbname)]
         argv += ["--role=" + owner] if owner != scratch.user else []
         try:
             run_tool(argv + [archive.path], scratch, env={"PGOPTIONS": load.session_options(1)}, forgiven=forgiven)

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +36,20 @@ CANONICAL_SETTINGS = (
     ("jit", "off"),
 )
 
+
+CONNECT_SECONDS = 10
+# A line that dies tells nobody, and TCP by itself waits for two hours on a silent server, for a quarter of an hour on one it sends to.
+# A server that is only busy answers the probes, however long its work takes. One that takes no more of what is sent to it counts as dead
+# after this time too, though it answers: a disk may keep it waiting, so it is minutes.
+DEAD_LINE_SECONDS = 300
+_PROBE_SECONDS = 15
+_CANCEL_SECONDS = 3
+
+_ENDED_BY_SERVER = ("57P01", "57P02", "57P03", "57P05", "08006")  # told to end, beside a session that crashed, starting, idle too long
+_LOST = re.compile(
+    "could not (receive|send) data|closed the connection|connection (already|is|was) (closed|lost)|connection to server was lost"
+    "|terminating connection|no connection to the server|EOF detected|Connection (timed out|reset)|consuming input failed"
+)
 
 _URI_PARTS = ("host", "user", "password", "dbname", "sslmode", "sslrootcert")
 
@@ -91,7 +106,7 @@ class Server:
             "PGDATABASE": self.dbname,
             "PGSSLMODE": self.sslmode,
             "PGAPPNAME": "letta_ops",
-            "PGCONNECT_TIMEOUT": "10",
+            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
         }
         if self.password:
             env["PGPASSWORD"] = self.password
@@ -101,6 +116,37 @@ class Server:
 
     def __str__(self):
         return "%s@%s:%s/%s" % (self.user, self.host, self.port, self.dbname)
+
+
+def line_options():
+    """Return libpq's keywords that end a session whose line is dead, ``{name: number}``."""
+    probe = min(_PROBE_SECONDS, DEAD_LINE_SECONDS)
+    return {
+        "keepalives_idle": probe,
+        "keepalives_interval": probe,
+        "keepalives_count": max(DEAD_LINE_SECONDS // probe, 1),  # where the next is unknown (Linux alone has it)
+        "tcp_user_timeout": DEAD_LINE_SECONDS * 1000,
+    }
+
+
+def conninfo(database):
+    """Return a connection string for a client tool that means this database, with :func:`line_options`: no variable is for those.
+
+    It stands in the tool's arguments; host, role and password are in its environment. A bare name with ``=`` would be read as options.
+    """
+    quoted = database.replace("\\", "\\\\").replace("'", "\\'")
+    return " ".join(["dbname='%s'" % quoted] + ["%s=%d" % item for item in line_options().items()])
+
+
+def session_options(settings=()):
+    """Return server settings as ``PGOPTIONS`` takes them, with those that let the server end a session whose line is dead.
+
+    Else it would hold its locks and be inside for hours, and what comes next would find a client that does not leave.
+
+    :param settings: (name, value) of further ones.
+    """
+    lines = [("tcp_" + name, str(value)) for name, value in line_options().items() if name.startswith("keepalives_")]
+    return " ".join("-c %s=%s" % (name, value.replace(" ", "\\ ")) for name, value in [*lines, *settings])
 
 
 def connect(server, application_name="letta_ops", autocommit=True, canonical=False):
@@ -124,11 +170,12 @@ def connect(server, application_name="letta_ops", autocommit=True, canonical=Fal
             sslmode=server.sslmode,
             sslrootcert=server.sslrootcert or None,
             application_name=application_name,
-            connect_timeout=10,
-            options=" ".join("-c %s=%s" % (name, value.replace(" ", "\\ ")) for name, value in settings) or None,
+            connect_timeout=CONNECT_SECONDS,
+            **line_options(),
+            options=session_options(settings),
         )
     except psycopg2.OperationalError as exc:
-        raise _connect_error(server, str(exc)) from None
+        raise connect_error(server, str(exc)) from None
     conn.autocommit = autocommit
     return conn
 
@@ -146,16 +193,61 @@ def release_of(server):
         return conn.server_version // 10000
 
 
-def _connect_error(server, text):
+def lost(server, problem):
+    """Return the :class:`RecoveryError` for a connection that ended in mid-work, ``preflight``; None when this is another problem.
+
+    :param server: which, a :class:`Server` or words. :param problem: an exception, or what a client tool said.
+    """
+    if isinstance(problem, BaseException):
+        known = psycopg2 is not None and isinstance(problem, (psycopg2.OperationalError, psycopg2.InterfaceError))
+        known = known or (psycopg2 is not None and type(problem) is psycopg2.DatabaseError)  # of a COPY: libpq's own words, no kind
+        if not known or getattr(problem, "pgcode", None) not in {None, *_ENDED_BY_SERVER}:
+            return None
+    said = next((line.strip() for line in str(problem).splitlines() if _LOST.search(line)), "")
+    if not said:
+        return None
+    step = "see that PostgreSQL runs and can be reached again, then run the same command again"
+    return RecoveryError("preflight", "the connection to %s was lost in mid-work: %s" % (server, said), next_step=step)
+
+
+@contextmanager
+def losses_told(server):
+    """Raise :func:`lost` where the connection is lost in the block; everything else passes as it is."""
+    try:
+        yield
+    except psycopg2.Error as exc:
+        gone = lost(server, exc)
+        if gone is None:
+            raise
+        raise gone from None
+
+
+def connect_error(server, text):
+    """Return the error of a connection that could not be opened. :param text: what libpq said, directly or through a client tool."""
     reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
     step = "check letta_db_host, letta_db_port and that PostgreSQL listens there"
     if "password authentication failed" in text or "no password supplied" in text:
         step = "check letta_db_user and letta_db_password (or the admin pair letta_db_admin_*)"
     elif "does not exist" in text:
         step = "check letta_db_name and letta_db_user"
+    elif "not permitted to log in" in text:
+        step = "let the role in: ALTER ROLE %s LOGIN; then run the same command again" % server.user
     elif "not currently accepting connections" in text or "not permitted to" in text:
         step = "the database is fenced off; a cutover was interrupted: run the same restore again, it finishes or undoes it"
     return RecoveryError("preflight", "cannot connect to %s: %s" % (server, reason), next_step=step)
+
+
+def cancel(conn):
+    """Ask the server to end what runs on a connection, where the server answers at once.
+
+    libpq's request has no deadline, and psycopg2 lets no other thread run meanwhile: on a dead line all would stand still for minutes.
+    """
+    try:
+        if not conn.info.host.startswith("/"):
+            socket.create_connection((conn.info.host, conn.info.port), _CANCEL_SECONDS).close()
+        conn.cancel()
+    except (OSError, psycopg2.Error):
+        return  # it has ended, or its line is dead and ends it
 
 
 @contextmanager
@@ -169,8 +261,7 @@ def cancelled_when(stopped, conn):
     def watch():
         while not ended.wait(0.05):
             if stopped.is_set():
-                with suppress(psycopg2.Error):  # it ended in the meantime
-                    conn.cancel()
+                cancel(conn)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -12,7 +12,7 @@ from ..errors import RecoveryError
 from . import members, packing
 from .archive import corrupt, data_columns
 from .catalog import quote_ident, quote_table
-from .connection import connect, psycopg2
+from .connection import connect, lost, psycopg2
 from .copytext import CopyError
 from .schedule import SHARED_ROWS, Stopped, Task
 from .sidedb import first_line
@@ -52,7 +52,8 @@ def copy_in(conn, table, columns, read, stopped, options=""):
         if stream.error is not None:  # it reaches the server and comes back as the server's own
             raise stream.error from None
         text = "loading %s.%s of %s failed: %s" % (*table, conn.info.dbname, first_line(exc))
-        raise RecoveryError("load_failed", text, next_step="try another set with -e letta_backup_id=…") from None
+        error = RecoveryError("load_failed", text, next_step="try another set with -e letta_backup_id=…")
+        raise lost("database %s" % conn.info.dbname, exc) or error from None
 
 
 def rows_of(schema, name):

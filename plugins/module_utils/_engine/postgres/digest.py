@@ -13,13 +13,13 @@ Generated columns are left out: an archive does not carry them, and they follow 
 from __future__ import annotations
 
 import threading
-from contextlib import closing, suppress
+from contextlib import closing
 
 from ..errors import RecoveryError
 from ..progress import Progress
 from . import rowsums, schedule
 from .catalog import quote_table, read_tables
-from .connection import cancelled_when, connect, psycopg2
+from .connection import cancel, cancelled_when, connect, losses_told, lost, psycopg2
 from .rowsums import MD5, Sums
 
 VECTOR_TYPES = ("vector", "halfvec", "sparsevec")
@@ -56,7 +56,7 @@ def digest_database(server, snapshot=None, jobs=1, groups=None, progress=None, f
     :raises RecoveryError: ``preflight`` when the role may not read a table, or the server computes another ``form`` than others do.
     """
     progress = progress or Progress(None)
-    with closing(begin(server, snapshot)) as leader:
+    with losses_told(server), closing(begin(server, snapshot)) as leader:
         with leader.cursor() as cursor:
             if snapshot is None:
                 cursor.execute("select pg_catalog.pg_export_snapshot()")
@@ -214,8 +214,7 @@ class _Worker(threading.Thread):
         while self.is_alive():
             conn = self._conn
             if conn is not None and not conn.closed:
-                with suppress(psycopg2.Error):  # it ended in the meantime
-                    conn.cancel()
+                cancel(conn)
             self.join(0.05)  # what was about to be sent is cancelled the next time
 
 
@@ -243,6 +242,9 @@ def begin(server, snapshot=None, held=True):
 def _digest_error(server, exc):
     if isinstance(exc, RecoveryError):
         return exc
+    gone = lost(server, exc)
+    if gone is not None:
+        return gone
     reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
     step = "run it again"
     if isinstance(exc, psycopg2.errors.InsufficientPrivilege):

@@ -15,7 +15,7 @@ from ..errors import RecoveryError
 from ..progress import Progress
 from . import planner
 from .catalog import database_facts, quote_table
-from .connection import CANONICAL_SETTINGS
+from .connection import CANONICAL_SETTINGS, conninfo, lost, session_options
 from .process import ToolFailed, running_tool
 from .tools import best_compression
 
@@ -42,6 +42,7 @@ def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=Non
     started = time.monotonic()
     progress.start("dump", database_facts(server)["size_bytes"], "bytes")
     argv = [tools.path("pg_dump"), "--format=directory", "--jobs=%d" % jobs, "--file=%s" % target, "--no-sync", "--no-password"]
+    argv.append("--dbname=%s" % conninfo(server.dbname))
     argv.append("--compress=%s" % _compress_option(tools, compression))
     if tools.version[0] >= planner.SINCE:
         argv.append("--statistics")
@@ -77,8 +78,8 @@ def _compress_option(tools, compression):
 def _canonical_environment():
     """Text of values in one form (pg_dump sets DateStyle and IntervalStyle itself, the rest it leaves to the server)."""
     names = ("TimeZone", "bytea_output")
-    options = ["-c %s=%s" % (name, value) for name, value in CANONICAL_SETTINGS if name in names]
-    return {"PGOPTIONS": " ".join(options + ["-c statement_timeout=0"])}
+    options = [(name, value) for name, value in CANONICAL_SETTINGS if name in names]
+    return {"PGOPTIONS": session_options([*options, ("statement_timeout", "0")])}
 
 
 def folder_bytes(folder):
@@ -123,6 +124,9 @@ def _dump_error(server, exc):
     elif "No space left" in text:
         step = "free space under letta_backup_root, or prune: ansible-playbook playbooks/catalog.yml --tags prune"
     reason = next((line for line in text.splitlines() if "error:" in line), str(exc))
+    gone = lost(server, text)
+    if gone is not None:
+        return gone.with_now(NO_SET)
     return RecoveryError(
         "preflight", "pg_dump of %s failed: %s" % (server, reason), now=NO_SET, next_step=step, details={"stderr": text[-1000:]}
     )

@@ -15,7 +15,8 @@ from ..errors import RecoveryError
 from ..progress import Progress, Watcher
 from . import copying, olderserver, pieces, planner, schedule
 from .building import Building
-from .connection import connect, psycopg2, release_of
+from .connection import connect, connect_error, conninfo, lost, psycopg2, release_of
+from .connection import session_options as as_options
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
 
@@ -71,12 +72,7 @@ def session_settings(jobs, cores=None):
 
 def session_options(jobs, cores=None):
     """Return :func:`session_settings` as ``PGOPTIONS`` takes them."""
-    return " ".join("-c %s=%s" % item for item in session_settings(jobs, cores).items())
-
-
-def conninfo(database):
-    """Return a connection string that means this database: a bare name with ``=`` in it would be read as options."""
-    return "dbname='%s'" % database.replace("\\", "\\\\").replace("'", "\\'")
+    return as_options(session_settings(jobs, cores).items())
 
 
 def load_archive(  # noqa: PLR0913, PLR0917
@@ -197,7 +193,9 @@ class Restoring:
             yield [*argv, self._archive.path]
 
     def _failed(self, exc):
-        return RecoveryError(
+        if "connection to server" in exc.stderr and "failed: " in exc.stderr:  # it did not even begin
+            return connect_error(self._target, exc.stderr)
+        return lost(self._target, exc.stderr) or RecoveryError(
             "load_failed",
             "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr)),
             next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",

@@ -10,7 +10,7 @@ import threading
 from ..errors import RecoveryError
 from . import copying, schedule
 from .catalog import quote_table, read_tables
-from .connection import cancelled_when, psycopg2
+from .connection import cancelled_when, lost, psycopg2
 from .sidedb import first_line
 
 KIND = "STATISTICS DATA"
@@ -83,6 +83,7 @@ def analysis(target, settings, jobs, after=(), without=()):
                         return
                     cursor.execute("ANALYZE " + quote_table(*row[:2]))
         except psycopg2.Error as exc:
-            raise RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc))) from None
+            error = RecoveryError("load_failed", "ANALYZE of %s failed: %s" % (target.dbname, first_line(exc)))
+            raise lost(target, exc) or error from None
 
     return [schedule.Task(1, run, "statistics", after, schedule.STATISTICS) for _number in range(jobs)]

@@ -11,13 +11,12 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import RecoveryError
 from . import packing
 from .catalog import USER_TABLE, quote_ident, quote_table
-from .connection import psycopg2
+from .connection import cancel, psycopg2
 from .digest import VECTOR_TYPES, begin
 
 FOLDER = "vectors"
@@ -182,8 +181,7 @@ class Taking:
             self._stopped, opened = True, list(self._opened)
             self._opened.clear()
         for conn in opened:
-            with suppress(psycopg2.Error):  # it has ended
-                conn.cancel()
+            cancel(conn)
             conn.close()
 
     def _connection(self):

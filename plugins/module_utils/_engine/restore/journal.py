@@ -9,6 +9,7 @@ crash the next run reads here what was begun, and looks at the catalog for what 
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import re
 import secrets
@@ -24,6 +25,7 @@ OPEN, PREPARED, SUCCEEDED, FAILED, ROLLED_BACK, CLOSED = "open", "prepared", "su
 UNFINISHED = (OPEN, PREPARED)
 FULL, PARTIAL = "restore-full.yml", "restore-partial.yml"
 RUN_ID = re.compile(r"r-[0-9a-f]{8}")
+_NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 # Tests kill a run at a chosen step: "<step>:<begun|done>[:controller]". Nothing else sets this.
 CRASH_VARIABLE = "LETTA_OPS_CRASH_AT"
 
@@ -185,11 +187,12 @@ def list_runs(runs_root, operation=FULL):
 
 def unwritable(path, error):
     """Return the failure of a file of a run that cannot be written."""
-    folder = os.path.dirname(path)
+    step = "make it writable for this user (findmnt --target %s)" if error.errno in _NOT_ALLOWED else "make room there (df -h %s)"
+    step %= os.path.dirname(path)
     return RecoveryError(
         "preflight",
         "%s cannot be written (%s)" % (path, error.strerror or error),
-        next_step="make room there (df -h %s), then run the same command again: it goes on, or undoes what was begun" % folder,
+        next_step="%s, then run the same command again: it goes on, or undoes what was begun" % step,
     )
 
 

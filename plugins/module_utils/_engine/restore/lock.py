@@ -46,7 +46,10 @@ def acquire(runs_root, target, run_id, controller, operation, proven_dead=""):
     :returns: the record of the dead holder that was passed over, or None.
     :raises RecoveryError: ``locked`` with the holder, when it lives or cannot be proven dead.
     """
-    durable.make_private_dir(runs_root)
+    try:
+        durable.make_private_dir(runs_root)
+    except OSError as exc:
+        raise unwritable(runs_root, exc) from None
     path = lock_path(runs_root, target)
     record = {
         "run_id": run_id,

@@ -14,7 +14,7 @@ from ..findings import FAIL
 from ..postgres import load as loading
 from ..postgres import packing, rowsums, segments, sidedb
 from ..postgres.archive import open_archive
-from ..postgres.connection import connect
+from ..postgres.connection import connect, losses_told
 from ..postgres.digest import Digesting
 from ..postgres.pieces import Saved
 from ..postgres.tools import find_tools
@@ -66,11 +66,11 @@ def stage_set(server, manifest, options, journal, progress=None):
     side = server.database(options.database)
     digesting = Digesting(side, options.jobs, rowsums.form_of(manifest["tables"]))
     try:
-        with journal.step("stage.create", database=options.database) as facts, _timed(seconds, "create"):
+        with journal.step("stage.create", database=options.database) as facts, _timed(seconds, "create"), losses_told(server):
             oid, warnings = sidedb.create_side_database(server, options.database, options.owner, manifest["database"])
             facts.update(oid=oid)
         journal.save(side={"name": options.database, "oid": oid})
-        with journal.step("stage.load"), _timed(seconds, "load"):
+        with journal.step("stage.load"), _timed(seconds, "load"), losses_told(side):
             size = manifest["database"].get("size_bytes") or 0
             saved = Saved.of(manifest, options.set_dir)
             _check_server(side, manifest, saved)
@@ -82,7 +82,7 @@ def stage_set(server, manifest, options, journal, progress=None):
     except RecoveryError as exc:
         raise _dropped(server, options.database, oid, exc) from None
     with journal.step("stage.prove") as facts:
-        with _timed(seconds, "prove"):
+        with _timed(seconds, "prove"), losses_told(side):
             tables, findings = prove.prove_database(side, manifest, archive, options.jobs, progress, digesting.result(progress))
         bad = [item for item in findings if item.status == FAIL]
         if bad:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..findings import FAIL, PASS, Finding
-from ..postgres.connection import psycopg2
+from ..postgres.connection import lost, psycopg2
 from ..progress import Progress
 from . import repair
 from . import validate_structure as structure
@@ -149,6 +149,9 @@ def _finding(check, count, examples):
 
 
 def _not_computed(check, exc):
+    gone = lost("the server", exc)
+    if gone is not None:  # says nothing of the data
+        raise gone
     # The server's message may quote a value; its class and code do not.
     name = "%s %s" % (type(exc).__name__, exc.pgcode or "")
     return Finding(check, FAIL, "the check could not be computed: %s" % name.strip(), 1)
