@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.faults.kills.processes import children
 from tests.lab import places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,16 +175,17 @@ def test_a_task_over_its_time_is_stopped_on_the_host(acme):
 
 @pytest.mark.fault(21, "goes-on")
 def test_the_module_goes_on_when_the_controller_dies(acme):
-    mark = acme / "mark"
+    """With all that came of it: on a host far away that is what a lost line takes along, a module in the foreground too."""
+    mark, folder = acme / "mark", acme / "home" / ".ansible_async"
+    folder.mkdir(mode=0o700)
     process = start(acme, [{"acme.slow.followed": {"seconds": 5, "mark": str(mark)}}])
-    deadline = time.monotonic() + 60
-    while not list((acme / "home").glob(".ansible_async/progress-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.kill()
+    assert places.wait_for(lambda: list(folder.glob("progress-*.json")), 60), "the module was never seen"
+    for pid in _family(process.pid):
+        with suppress(ProcessLookupError):  # it has ended in this instant
+            os.kill(pid, signal.SIGKILL)
     process.wait(timeout=30)
-    deadline = time.monotonic() + 30
-    while not mark.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    assert not mark.exists(), "it was killed in the middle"
+    assert places.wait_for(mark.exists, 30)
     assert mark.read_text() == "done"
 
 
@@ -224,6 +227,11 @@ def test_no_secret_is_on_a_command_line_while_the_module_runs(acme):
     assert process.returncode == 0, out
     assert any("async_wrapper" in line for line in seen), "the watch itself saw nothing"
     assert not [line for line in seen if SECRET in line]
+
+
+def _family(pid):
+    """A process and all that came of it, but for what has left for a life of its own."""
+    return [pid] + [one for child in children(pid) for one in _family(child)]
 
 
 def _command_lines():

@@ -28,6 +28,8 @@ INSERT INTO groups (id, description, manager_type, agent_ids, organization_id, s
   SELECT 'group-1', 'g', 'sleeptime', '[]', min(organization_id), NULL, min(id) FROM agents;
 INSERT INTO jobs (id, status, job_type, user_id, callback_url, created_at)
   SELECT 'job-1', 'created', 'job', id, 'https://hooks.example/{SECRET}', now() FROM users;
+INSERT INTO runs (id, status, agent_id, organization_id, callback_url)
+  SELECT 'run-1', 'created', min(id), min(organization_id), 'https://hooks.example/{SECRET}' FROM agents;
 """
 
 

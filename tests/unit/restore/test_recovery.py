@@ -44,6 +44,20 @@ def test_a_run_nobody_takes_up_keeps_its_old_database_for_the_promised_time(swap
     assert Journal.load(journal.run_dir).data["valid_until"] > journal.data["created_at"]
 
 
+@pytest.mark.parametrize("step", [
+    pytest.param(recovery.MIGRATE_STEP, marks=pytest.mark.fault(16)), recovery.REKEY_STEP, recovery.RECONCILE_STEP])
+def test_a_side_database_is_made_anew_when_a_change_of_it_was_cut_short(world, step):
+    """How much of the change was committed is not known: what the load had proven says nothing of it any more."""
+    begun = runs.begin(world.admin, world.run_options())
+    journal = Journal.load(begun["run_dir"])
+    options = stage.StageOptions(begun["set_dir"], begun["names"]["side"], begun["owner"], 1, world.bin_dir)
+    stage.stage_set(world.admin, manifests.load(begun["set_dir"]), options, journal)
+    journal.begin(step)
+    again = runs.begin(world.admin, world.run_options())
+    assert (again["run_id"] == begun["run_id"], again["staged"]) == (False, False)
+    assert begun["names"]["side"] not in world.databases()
+
+
 def test_preparing_in_place_ahead_is_refused_before_anything_is_locked(world):
     old = world.fingerprint()
     with pytest.raises(RecoveryError) as caught:

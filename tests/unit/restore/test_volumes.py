@@ -143,6 +143,15 @@ def test_a_disk_without_room_is_told_before_anything_is_written(live, kept):
     assert beside(live) == ["memory"]
 
 
+@pytest.mark.fault(18, "fetch")
+def test_a_disk_without_room_for_many_small_files_is_told_before_anything_is_written(live, kept):
+    """Each takes a block of the disk, however few bytes it holds: whoever adds up the bytes alone finds room."""
+    with pytest.raises(RecoveryError, match="has .* free") as caught:
+        staged(live, (kept[0], dict(kept[1], files=1 << 48)))
+    assert caught.value.failure_class == "preflight"
+    assert beside(live) == ["memory"]
+
+
 def test_an_old_set_without_a_digest_is_proven_by_counts_and_says_so(live, kept):
     volume = staged(live, (kept[0], {key: kept[1][key] for key in ("files", "bytes")}))
     assert volume.facts()["proof"] == "counts"
