@@ -2,3 +2,4 @@
 
 A harness lets nothing pass but errors that its parser promises. Everything else - a traceback, a verdict that cannot be - is a bug.
 """
+from __future__ import annotations
