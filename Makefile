@@ -89,6 +89,10 @@ faults-matrix: venv-test ## The same tests on PostgreSQL 16 and 17 and on Redis 
 mutations: venv-test ## Guards taken away one by one, each missed by its test (ARGS='-n' for new ones, or names)
 	@$(PY) tools/mutations.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: venv-test ## Every reader of bytes under a coverage-guided fuzzer, a minute each (ARGS='--seconds 600 manifest', '--help')
+	@$(PY) -m tests.fuzz $(ARGS)
+
 .PHONY: lint
 lint: venv-test ## Style, types, Ansible rules, documentation
 	@$(PY) tools/lint.py $(ARGS)

@@ -10,6 +10,7 @@ import time
 from .._engine.progress import format_line
 
 _MAX_ITEM = 60
+_LARGEST = 1 << 62
 
 
 class ProgressPrinter:
@@ -52,9 +53,9 @@ def read_state(text):
     """Return the state in a progress file's text, made safe to print; None when there is none (a torn file is none)."""
     try:
         raw = json.loads(text)
-        state = {key: max(float(raw.get(key) or 0), 0) for key in ("started", "at")}
-        state.update({key: max(int(raw.get(key) or 0), 0) for key in ("done", "total")})
-    except (ValueError, TypeError, AttributeError, OverflowError):
+        state = {key: _amount(float(raw.get(key) or 0)) for key in ("started", "at")}
+        state.update({key: _amount(int(raw.get(key) or 0)) for key in ("done", "total")})
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     if state["total"]:
         state["done"] = min(state["done"], state["total"])
@@ -62,3 +63,9 @@ def read_state(text):
     for key in ("phase", "unit", "item"):
         state[key] = "".join(c for c in str(raw.get(key) or "") if c.isprintable())[:_MAX_ITEM]
     return state
+
+
+def _amount(number):
+    if not number <= _LARGEST:  # not a number at all is neither less nor more
+        raise ValueError("more than can be")
+    return max(number, 0)

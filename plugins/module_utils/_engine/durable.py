@@ -81,7 +81,15 @@ def write_json(path, data):
     write_private(path, json_bytes(data))
 
 
+def parse_json(data):
+    """Return what JSON in UTF-8 says. :raises ValueError: when it is none, or is nested deeper than Python reads."""
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path):
-    """Read a JSON file. Raises OSError and ValueError as the standard library does."""
+    """Read a JSON file. Raises OSError and ValueError as the standard library does, and as :func:`parse_json`."""
     with open(path, "rb") as stream:
-        return json.loads(stream.read().decode("utf-8"))
+        return parse_json(stream.read())

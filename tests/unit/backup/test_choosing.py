@@ -156,8 +156,9 @@ def test_every_candidate_bad_is_a_table_of_reasons(sets):
 ])  # fmt: skip
 def test_whether_the_next_set_is_taken_by_itself_is_what_was_asked_for(sets, wanted, fallback, outcome):
     older, newer = sets.add(26 * HOUR), sets.add(2 * HOUR)
-    rewrite(sets, newer, agents={"agent-1": {"name": "a"}, "agent-2": {"name": "intake"}}, tables={"public.messages": {"rows": 4000}})
-    rewrite(sets, older, tables={"public.messages": {"rows": 98}})
+    agents = {"agent-1": {"name": "a"}, "agent-2": {"name": "intake"}}
+    rewrite(sets, newer, agents=agents, tables={"public.messages": {"rows": 4000, "digest": "md5sum:0"}})
+    rewrite(sets, older, tables={"public.messages": {"rows": 98, "digest": "md5sum:0"}})
     sets.flip(newer, "database/1.dat", 3)
     wanted = newer if wanted == "id" else wanted
     if outcome == "older":

@@ -25,8 +25,8 @@ from .trust import OPEN, Seal
 
 SILENT = Progress(None)
 NOTHING_ADOPTED = "live database untouched, no set was made, the dump is as it was"
-_MEMBER = re.compile(r"^(toc\.dat|(\d+|blobs(_\d+)?)\.(dat|toc)(\.(gz|lz4|zst))?|blob_\d+\.dat(\.(gz|lz4|zst))?)$")
-_VERSION = re.compile(r"\d+(\.\d+)*")
+_MEMBER = re.compile(r"(toc\.dat|(\d+|blobs(_\d+)?)\.(dat|toc)(\.(gz|lz4|zst))?|blob_\d+\.dat(\.(gz|lz4|zst))?)")
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})*")
 _GROWTH = {"none": 1.5}  # how much larger than its archive a database tends to be, to ask for disk before a restore
 
 
@@ -179,7 +179,7 @@ def _check_members(path):
     """Before anything of it is opened: a pipe in the place of a file would be waited for."""
     if os.path.isdir(path):
         for name in sorted(os.listdir(path)):
-            if not _MEMBER.match(name) or not stat.S_ISREG(os.lstat(os.path.join(path, name)).st_mode):
+            if not _MEMBER.fullmatch(name) or not stat.S_ISREG(os.lstat(os.path.join(path, name)).st_mode):
                 raise RecoveryError(
                     "backup_corrupt", "%s holds %r, which is no member of a pg_dump archive" % (path, name), next_step="dump again",
                 )

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 from .. import durable
 from ..errors import RecoveryError
+from ..findings import FAIL, PASS, WARN
 from ..progress import human_bytes
 from . import manifest as manifests
 from . import rehearsals, signature, store
@@ -19,6 +20,8 @@ from . import rehearsals, signature, store
 CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGE = re.compile(r"([0-9]{1,12})\s*([smhdw]?)")
+LONGEST_AGE = 100 * 366 * 86400  # a moment that much earlier or later is still one that Python knows
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ def read_set(root, name, now, trust=None):
 
 def _unusable(name, path, now, reason, problem):
     # The name alone tells when it was taken: enough to show the set at its place among the others.
-    taken_at = datetime.strptime(name[3:19], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) if manifests.ID.match(name) else _EPOCH
+    taken_at = _EPOCH
+    if manifests.ID.fullmatch(name):
+        with contextlib.suppress(ValueError):  # digits that are no moment
+            taken_at = datetime.strptime(name[3:19], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
     age = int((now - taken_at).total_seconds()) if taken_at != _EPOCH else 0
     return SetInfo(id=name, path=path, reason=reason, problem=problem, taken_at=taken_at, age_seconds=age)
 
@@ -130,7 +136,7 @@ def _unusable(name, path, now, reason, problem):
 def _facts(manifest, now):
     taken_at = manifests.parse_stamp(manifest["taken_at"])
     until = manifest.get("valid_until")
-    warnings = list(manifest.get("warnings", ()))
+    warnings = list(manifest.get("warnings") or ())
     if taken_at > now + CLOCK_SKEW:
         warnings.append("taken at %s, which is in the future here: a clock is wrong" % manifest["taken_at"])
     return dict(
@@ -155,7 +161,16 @@ def _note(root, manifest):
         note = durable.read_json(os.path.join(root, store.CATALOG, manifest["id"] + ".json"))
     except (OSError, ValueError):
         return {}  # a lost note only means: not known to be verified
-    return note if isinstance(note, dict) and note.get("manifest_checksum") == manifest["checksum"] else {}
+    return note if isinstance(note, dict) and note.get("manifest_checksum") == manifest["checksum"] and _is_whole(note) else {}
+
+
+def _is_whole(note):
+    """Tell whether a note says what :func:`note_verified` writes."""
+    try:
+        manifests.parse_stamp(note["verified_at"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return note.get("status") in (PASS, WARN, FAIL) and isinstance(note.get("depth"), str)
 
 
 def note_verified(root, manifest, findings, depth, status, now=None):
@@ -177,10 +192,11 @@ def parse_age(value):
     """Return seconds of ``90``, ``"90s"``, ``"36h"``, ``"2d"`` (None stays None). :raises RecoveryError: ``usage``."""
     if value in (None, ""):
         return None
-    match = re.match(r"^(\d+)\s*([smhdw]?)$", str(value).strip())
-    if not match:
-        raise RecoveryError("usage", "%r is no age" % (value,), next_step="write it as 36h, 2d or 90m")
-    return int(match.group(1)) * _AGE_UNITS[match.group(2) or "s"]
+    match = _AGE.fullmatch(str(value).strip())
+    seconds = int(match.group(1)) * _AGE_UNITS[match.group(2) or "s"] if match else None
+    if seconds is None or seconds > LONGEST_AGE:
+        raise RecoveryError("usage", "%.80r is no age of at most a hundred years" % (value,), next_step="write it as 36h, 2d or 90m")
+    return seconds
 
 
 def format_line(info, now=None):

@@ -53,7 +53,7 @@ def copy_volumes(adopted, folder):
     """
     done = []
     for volume in adopted:
-        if not volumes.NAME.match(volume["name"]):
+        if not volumes.NAME.fullmatch(volume["name"]):
             raise RecoveryError("usage", "%r is no name for a volume" % volume["name"], next_step="use letters, digits, . _ -")
         os.makedirs(os.path.join(folder, "volumes"), 0o700, exist_ok=True)
         suffix = next((end for end in (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz") if volume["path"].endswith(end)), ".tar")

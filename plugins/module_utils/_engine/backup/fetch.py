@@ -114,7 +114,7 @@ def sweep(root, keep=(), now=None):
     for name in sorted(os.listdir(folder(root))) if os.path.isdir(folder(root)) else []:
         set_id = name[len(PART):] if name.startswith(PART) else name
         path = os.path.join(folder(root), name)
-        if manifests.ID.match(set_id) and set_id not in keep and os.lstat(path).st_mtime < (now or time.time()) - KEPT_SECONDS:
+        if manifests.ID.fullmatch(set_id) and set_id not in keep and os.lstat(path).st_mtime < (now or time.time()) - KEPT_SECONDS:
             clear(root, set_id)
             gone.append(set_id)
     return gone

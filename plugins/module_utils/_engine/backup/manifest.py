@@ -19,7 +19,7 @@ from ..errors import RecoveryError
 from ..findings import FAIL, PASS, WARN, Finding
 from ..postgres import pieces
 from ..progress import Progress, human_bytes
-from . import signature
+from . import signature, wellformed
 
 SILENT = Progress(None)
 
@@ -30,22 +30,21 @@ SUMS = "SHA256SUMS"
 HOLDER = ".holder"  # lives in a set in the making only
 UNREADABLE = "files.unreadable"  # of a file that could not be read: no word on what is in it
 BLOCK = 4 << 20  # bytes; a damaged file is named down to one such range
-ID = re.compile(r"^lb-\d{8}T\d{6}Z-[0-9a-f]{6}$")
+ID = re.compile(r"lb-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR)  # something else lies in a file's place
 _REQUIRED = ("id", "kind", "taken_at", "letta", "postgresql", "database", "tables", "sequences", "files", "checksum")
 _KINDS = ("backup", "adopted", "safety")
-_STAMP = "%Y-%m-%dT%H:%M:%SZ"
 VERIFY_STEP = "catalog.yml --tags verify shows which sets are good; choose one with -e letta_backup_id=<id>"
 
 
 def stamp(moment):
     """Return an aware datetime as the manifest writes it: ``2026-11-21T03:30:00Z``."""
-    return moment.astimezone(timezone.utc).strftime(_STAMP)
+    return moment.astimezone(timezone.utc).strftime(wellformed.STAMP)
 
 
 def parse_stamp(text):
     """Return the aware datetime of :func:`stamp`'s text. Raises ValueError for anything else."""
-    return datetime.strptime(text, _STAMP).replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, wellformed.STAMP).replace(tzinfo=timezone.utc)
 
 
 def new_id(now, kind="lb"):
@@ -90,14 +89,14 @@ def load(set_dir, trust=None):
             problem = signature.problem_with(data, os.path.join(set_dir, MANIFEST + signature.SUFFIX), trust)
             if problem:
                 raise refuse(name, problem[1], problem[0])
-        manifest = json.loads(data.decode("utf-8"))
+        manifest = durable.parse_json(data)
     except FileNotFoundError:
         raise refuse(name, "no manifest.json, so the set was never finished or part of it is gone", "no_manifest") from None
     except OSError as exc:
         raise refuse(name, "manifest.json cannot be read (%s)" % exc.strerror, "unreadable") from None
     except ValueError:
         raise refuse(name, "manifest.json is cut or is no JSON", "not_json") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < FORMAT:
         raise refuse(name, "manifest.json names no format", "incomplete")
     if manifest["format"] > FORMAT_SEGMENTS:
         text = "manifest format %d was written by a newer release of this collection; this one reads up to %d"
@@ -110,12 +109,15 @@ def _check_content(name, manifest):
     missing = [key for key in _REQUIRED if key not in manifest]
     if missing:
         raise refuse(name, "manifest.json lacks %s" % ", ".join(missing), "incomplete")
-    if manifest["checksum"] != checksum(manifest):
+    if manifest["checksum"] != _checksum_of(name, manifest):
         raise refuse(name, "manifest.json was edited: its checksum does not match its content", "edited")
     if manifest["id"] != name:
         raise refuse(name, "the folder is named %s but holds the set %s" % (name, manifest["id"]), "wrong_label")
     if manifest["kind"] not in _KINDS:
         raise refuse(name, "unknown kind of set %r" % manifest["kind"], "incomplete")
+    wrong = wellformed.problem(manifest)
+    if wrong:
+        raise refuse(name, "manifest.json misstates what is in the set: %s" % wrong, "incomplete")
     _check_paths(name, manifest["files"])
     _check_paths(name, [manifest["database"].get("archive") or {"path": "database"}])
     encrypted = (manifest.get("encryption") or {}).get("files") or []
@@ -124,6 +126,13 @@ def _check_content(name, manifest):
         problem = pieces.problem(manifest["database"]["segments"], {entry["path"] for entry in encrypted or manifest["files"]})
         if problem:
             raise refuse(name, problem, "incomplete")
+
+
+def _checksum_of(name, manifest):
+    try:
+        return checksum(manifest)
+    except UnicodeEncodeError:  # JSON can escape halves of characters, which no text of PostgreSQL holds
+        raise refuse(name, "manifest.json holds text that is no Unicode", "not_json") from None
 
 
 def _check_paths(name, entries):

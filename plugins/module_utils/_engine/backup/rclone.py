@@ -26,6 +26,7 @@ _FOR_GOOD_CODES = (2, 3, 7)  # usage, no such directory, fatal
 # Settings and credentials of rclone's backends may come by environment; nothing else does (postgres.process).
 _PASSED = re.compile(r"^(RCLONE_|AWS_|AZURE_|GOOGLE_|SSH_AUTH_SOCK$|(https?|no|all)_proxy$)", re.IGNORECASE)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+_LONGEST_NAME = 255
 TICK = 0.1
 
 
@@ -67,8 +68,8 @@ class Rclone:
         :raises Unreachable: when the remote cannot be listed.
         """
         argv = ["lsf", "--dirs-only", "--max-depth", "1", "--", remote]
-        listed = self._insist(lambda: self._run(argv), lambda: False).splitlines()
-        names = sorted(line.rstrip("/") for line in listed if line.startswith("lb-"))
+        listed = self._insist(lambda: self._run(argv), lambda: False).split("\n")
+        names = sorted({line.rstrip("/") for line in listed if _is_folder(line.rstrip("/"))})
         wanted = ["--include", "/lb-*/%s*" % manifests.MANIFEST, "--max-depth", "2"]
         try:
             self._insist(lambda: self._copy(remote, folder, wanted), _growth(folder))
@@ -126,6 +127,11 @@ class Rclone:
                     since = time.monotonic()
                 elif time.monotonic() - since > self._patience:
                     raise ToolFailed("rclone", None, "not a byte in %d s" % self._patience)
+
+
+def _is_folder(name):
+    # A remote may hold anything under any name; these become folders here.
+    return name.startswith("lb-") and "/" not in name and "\0" not in name and len(os.fsencode(name)) <= _LONGEST_NAME
 
 
 def _environment():

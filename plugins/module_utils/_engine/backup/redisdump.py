@@ -11,6 +11,7 @@ import ssl
 from ..redisserver import is_snapshot
 
 _CHUNK = 1 << 18
+_LONGEST_ANSWER = 1 << 20  # of INFO, which takes a few hundred bytes
 
 
 class RedisSnapshotError(Exception):
@@ -70,7 +71,10 @@ def _version(sock, stream):
     line = stream.readline(1 << 16)
     if line[:1] != b"$":
         raise ValueError("INFO was answered with %s" % _plain(line))
-    text = stream.read(int(line[1:]) + 2).decode("utf-8", "replace")
+    size = int(line[1:])
+    if not 0 <= size <= _LONGEST_ANSWER:
+        raise ValueError("INFO was answered with %d bytes" % size)
+    text = stream.read(size + 2).decode("utf-8", "replace")
     facts = dict(row.split(":", 1) for row in text.splitlines() if ":" in row)
     return facts.get("valkey_version") or facts.get("redis_version")
 

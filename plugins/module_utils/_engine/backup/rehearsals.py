@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import sys
 from statistics import median
 
 from .. import durable
@@ -81,7 +82,7 @@ def last_of(records, set_id):
     """Return {"verdict", "finished_at", "reason"} of the last rehearsal of a set that came to a verdict, else of its last one; or None."""
     of_set = [item for item in records if item.get("set") == set_id and item.get("verdict") in (PASSED, FAILED, ERROR)]
     judged = [item for item in of_set if item["verdict"] != ERROR] or of_set
-    return {key: judged[-1].get(key) for key in ("verdict", "finished_at", "reason")} if judged else None
+    return {key: _text(judged[-1].get(key)) for key in ("verdict", "finished_at", "reason")} if judged else None
 
 
 def expected(records, set_id, size_bytes, revision_from=None, target=None, revision_to=None):
@@ -135,7 +136,8 @@ def number(value):
     """Return a number that is finite and not negative, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    # Compared before it is converted: an integer of hundreds of digits has no float.
+    return value if 0 <= value <= sys.float_info.max and math.isfinite(value) else None
 
 
 def _like_size(one, other):
@@ -157,6 +159,10 @@ def _seconds(records, name):
 
 def _revision(record, which):
     return _dict(record.get("revision")).get(which)
+
+
+def _text(value):
+    return value if isinstance(value, str) else None
 
 
 def _dict(value):

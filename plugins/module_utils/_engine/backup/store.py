@@ -151,7 +151,7 @@ def remove_set(root, set_id):
 
     :raises RecoveryError: ``usage`` for text that is no set id, ``locked`` while an open restore uses it.
     """
-    if not manifests.ID.match(set_id):
+    if not manifests.ID.fullmatch(set_id):
         raise RecoveryError("usage", "%r is no backup set id" % set_id, now="no set was removed")
     users = sets_in_use(root).get(set_id)
     if users:

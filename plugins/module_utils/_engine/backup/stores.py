@@ -25,7 +25,7 @@ from .trust import ANYBODY
 PREFIX = "rclone:"
 _ASK = "import os, sys; os.path.isdir(sys.argv[1]) and os.listdir(sys.argv[1])"
 # Names of rclone's settings that hold a secret, as they may stand in a connection string.
-_SECRET = re.compile(r"(\w*(pass|secret|token|access_key|key_pem|sas_url|credentials|bearer)\w*|\b(\w+_)?key)=", re.IGNORECASE)
+_SECRET = re.compile(r"(pass|secret|token|access_key|key_pem|sas_url|credentials|bearer)\w*=|\b(\w+_)?key=", re.IGNORECASE)
 
 
 class FolderStore:

@@ -17,6 +17,7 @@ import shutil
 import tarfile
 import tempfile
 import unicodedata
+import zlib
 from contextlib import contextmanager
 
 from ..errors import RecoveryError
@@ -41,7 +42,10 @@ class _Bounded:
     def read(self, size=-1):
         if not 0 <= size <= max(_CHUNK, _HEADER):
             raise ValueError("a header asks for %d bytes of memory" % size)
-        data = self._stream.read(size)
+        try:
+            data = self._stream.read(size)
+        except (zlib.error, lzma.LZMAError) as exc:  # bz2 and gzip tell damage as OSError and EOFError besides
+            raise ValueError("its compressed data is damaged (%s)" % exc) from None
         self._furthest = max(self._furthest, self._stream.tell())
         if self._furthest > self._limit:
             raise ValueError("it unpacks to more than %s" % human_bytes(self._limit))
@@ -189,7 +193,7 @@ def extract_volume(path, target, expected, owners=None, scratch=None):
     try:
         facts = _extract(path, scratch, expected, owners)
         os.rename(scratch, target)
-    except (tarfile.TarError, EOFError, ValueError, lzma.LZMAError) as exc:
+    except (tarfile.TarError, EOFError, ValueError) as exc:
         raise _refused(path, exc) from None
     except OSError as exc:
         if exc.errno is None:  # gzip and bz2 tell damage this way

@@ -16,7 +16,7 @@ from ..errors import RecoveryError
 from . import trees
 
 _SPOOL = 8 << 20  # bytes of one file kept in memory before it goes through a temporary file
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_SKIPPED = 100
 _KINDS = ((stat.S_ISLNK, "link"), (stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "pipe"), (stat.S_ISBLK, "device"), (stat.S_ISCHR, "device"))
 
@@ -50,8 +50,11 @@ def check_apart(volumes):
     """
     names = [volume["name"] for volume in volumes]
     for name in names:
-        if not NAME.match(name) or names.count(name) > 1:
+        if not NAME.fullmatch(name) or names.count(name) > 1:
             raise RecoveryError("usage", "%r is no name for a volume, or is used twice" % name, next_step="use letters, digits, . _ -")
+    for volume in volumes:
+        if not _can_be_path(volume["path"]):
+            raise RecoveryError("usage", "%.200r is no path of a folder" % volume["path"], next_step="mend letta_volumes")
     places = sorted((volume.get("host") or "", os.path.realpath(volume["path"]) + "/", volume["name"]) for volume in volumes)
     for (host, outer, first), (other, inner, second) in zip(places, places[1:]):
         if host == other and inner.startswith(outer):
@@ -60,6 +63,13 @@ def check_apart(volumes):
                 "the folder of volume %s lies in that of volume %s" % (second, first),
                 next_step="name the outer folder alone in letta_volumes, or folders beside each other",
             )
+
+
+def _can_be_path(text):
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def needed_bytes(volume):

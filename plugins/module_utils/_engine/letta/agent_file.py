@@ -52,6 +52,34 @@ _NO_SETTING = frozenset((
     "pending_approval", "model", "embedding", "model_settings", "organization_id", "attached",
 ))
 _BLOCK_SETTINGS = ("hidden", "project_id", "template_id", "base_template_id", "deployment_id", "entity_id")
+
+
+def _texts(value):
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _objects(value):
+    return isinstance(value, list) and all(isinstance(item, dict) and _is_referring(item) for item in value)
+
+
+def _is_referring(item):
+    return all(isinstance(item.get(key), (str, type(None))) for key in ("id", "file_id", "source_id"))
+
+
+def _object(value):
+    return isinstance(value, dict)
+
+
+def _settings(value):
+    return isinstance(value, dict) and isinstance(value.get("manager_agent_id") or "", str)
+
+
+# What is looked into besides ids: parts of agents and of groups that may be missing, and what they are.
+_PARTS = (
+    ("messages", _objects), ("files_agents", _objects), ("secrets", _object), ("tool_exec_environment_variables", _object),
+    *((field, _texts) for field in ("source_ids", "tool_ids", "block_ids", "group_ids", "in_context_message_ids")),
+)  # fmt: skip
+_GROUP_PARTS = (("manager_config", _settings), ("agent_ids", _texts), ("shared_block_ids", _texts))
 # New at each export, or at each start of the server.
 _RESTLESS = {"messages": ("otid",), "tools": ("updated_at", "last_updated_by_id"), "files_agents": ("id",)}
 
@@ -64,7 +92,7 @@ def parse(text):
     try:
         data = json.loads(text)
         data = json.loads(data) if isinstance(data, str) else data
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     if not isinstance(data, dict) or not isinstance(data.get("agents"), list):
         raise ValueError(  # noqa: TRY004
@@ -74,8 +102,13 @@ def parse(text):
         raise ValueError("its list of agents is empty")
     for kind in KINDS:
         entries = data.setdefault(kind, [])
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries):
+        if not _objects(entries) or not all(isinstance(entry.get("id"), str) for entry in entries):
             raise ValueError("its %s are no list of objects with ids" % kind)
+    for entry, field, form in [(agent, *item) for agent in data["agents"] for item in _PARTS] + [
+        (group, *item) for group in data["groups"] for item in _GROUP_PARTS
+    ]:
+        if entry.get(field) and not form(entry[field]):
+            raise ValueError("%.80s has %s in another form than Letta writes" % (entry["id"], field))
     return data
 
 

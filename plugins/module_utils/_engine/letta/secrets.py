@@ -45,14 +45,14 @@ def matches(key, known):
     """
     try:
         kdf, iterations = known["kdf"], int(known["iterations"])
-        salt, expected = bytes.fromhex(known["salt"]), known["fingerprint"].lower()
-    except (KeyError, TypeError, ValueError, AttributeError):
+        salt, expected = bytes.fromhex(known["salt"]), known["fingerprint"].lower().encode("utf-8")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise _unreadable("it is incomplete") from None
     if kdf != KDF or not 0 < iterations <= MAX_ITERATIONS:
         raise _unreadable("kind %s with %d iterations is not supported" % (kdf, iterations))
     if not key:
         return False
-    return hmac.compare_digest(_derive(key, salt, iterations).encode(), expected.encode())
+    return hmac.compare_digest(_derive(key, salt, iterations).encode(), expected)
 
 
 def _derive(key, salt, iterations):

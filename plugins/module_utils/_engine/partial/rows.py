@@ -160,8 +160,8 @@ def inside(field, path):
         return NULL
     try:
         value = json.loads(unescape(field))
-    except ValueError:
-        return NULL  # not JSON: the checks of the data tell it, and nothing can be followed from it
+    except (ValueError, RecursionError):
+        return NULL  # not JSON, or nested beyond reading: the checks of the data tell it, and nothing can be followed from it
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return escape(value) if isinstance(value, str) else NULL

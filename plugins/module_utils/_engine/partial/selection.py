@@ -221,7 +221,7 @@ def _groups_of(reader, agents):
 
 
 def _ids(text):
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, RecursionError):
         return [item for item in json.loads(text) if isinstance(item, str)]
     return []
 

@@ -135,7 +135,10 @@ def read_own(path):
                 return "custom", read_toc(stream, file_size(path))
         if head[257:262] == b"ustar" or head.startswith(b"toc.dat\0"):
             with tarfile.open(path, "r:") as archive:
-                return "tar", read_toc(archive.extractfile("toc.dat"), file_size(path))
+                inner = archive.getmember("toc.dat")
+                if not inner.isreg():  # a link may lead to itself
+                    raise TocError("its toc.dat is no file")
+                return "tar", read_toc(archive.extractfile(inner), file_size(path))
     except (FileNotFoundError, PermissionError, NotADirectoryError) as exc:
         raise RecoveryError("usage", "cannot read %s: %s" % (path, exc.strerror), next_step="check letta_adopt_dump") from None
     except TocError as exc:

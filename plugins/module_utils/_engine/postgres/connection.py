@@ -50,7 +50,7 @@ _LOST = re.compile(
     "could not (receive|send) data|closed the connection|connection (already|is|was) (closed|lost)|connection to server was lost"
     "|terminating connection|no connection to the server|EOF detected|Connection (timed out|reset)|consuming input failed"
 )
-
+NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL, which cuts what is longer without an error
 _URI_PARTS = ("host", "user", "password", "dbname", "sslmode", "sslrootcert")
 
 
@@ -157,8 +157,10 @@ def connect(server, application_name="letta_ops", autocommit=True, canonical=Fal
     :param autocommit: False for explicit transactions.
     :param canonical: set :data:`CANONICAL_SETTINGS` for the session.
     :returns: a psycopg2 connection.
-    :raises RecoveryError: ``preflight``, saying which of host, password, role or database is wrong.
+    :raises RecoveryError: ``preflight``, saying which of host, password, role or database is wrong; ``usage``, see :func:`check_name`.
     """
+    check_name(server.dbname, "database")
+    check_name(server.user, "role")
     settings = CANONICAL_SETTINGS if canonical else ()
     try:
         conn = psycopg2.connect(
@@ -176,8 +178,25 @@ def connect(server, application_name="letta_ops", autocommit=True, canonical=Fal
         )
     except psycopg2.OperationalError as exc:
         raise connect_error(server, str(exc)) from None
+    except ValueError as exc:  # the text is not repeated, it may be the password's
+        raise RecoveryError("usage", "the login for PostgreSQL holds what cannot be sent (%s)" % exc, next_step="type it anew") from None
     conn.autocommit = autocommit
     return conn
+
+
+def check_name(name, what):
+    """Refuse a name that PostgreSQL would not take as it is.
+
+    :param what: ``database`` or ``role``, for the message.
+    :raises RecoveryError: ``usage`` when it holds a NUL byte, is no Unicode, or is longer than PostgreSQL keeps.
+    """
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        size = None
+    if size is None or "\0" in name or size > NAME_LIMIT:
+        reason = "has %d bytes, PostgreSQL keeps %d" % (size, NAME_LIMIT) if size and size > NAME_LIMIT else "is no text that can be sent"
+        raise RecoveryError("usage", "the name of the %s %.80r %s" % (what, name, reason), next_step="name it as psql -l and \\du do")
 
 
 def query(server, sql, params=None):

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+from graphlib import CycleError, TopologicalSorter
 
+from ..errors import RecoveryError
 from .toc import split_top_level, unquote
 
 # What may follow a type in a column definition as pg_dump writes it.
@@ -23,6 +25,8 @@ def table_columns(entries):
     """Return ``{"schema.table": {column: type}}`` of all tables, with inherited columns, without generated ones.
 
     Types are written as pg_dump writes them (``character varying(10)``, ``letta.vector(4096)``).
+
+    :raises RecoveryError: ``backup_corrupt`` when a table is its own ancestor, which no dump can say.
     """
     own, parents, names = {}, {}, {}
     for entry in entries:
@@ -31,19 +35,15 @@ def table_columns(entries):
             own[label], parents[label] = _parse_table(entry.definition)
             names[(entry.schema, entry.name)] = label
     result = {}
-
-    def resolve(label):
-        if label not in result:
-            columns = {}
-            for parent in parents[label]:
-                columns.update(resolve(names[parent]) if parent in names else {})
-            columns.update(own[label])
-            result[label] = columns
-        return result[label]
-
-    for label in own:
-        resolve(label)
-    return {label: {name: kind for name, kind in columns.items() if kind is not None} for label, columns in result.items()}
+    known = {label: [names[parent] for parent in above if parent in names] for label, above in parents.items()}
+    try:
+        for label in TopologicalSorter(known).static_order():
+            result[label] = {}
+            for columns in [result[parent] for parent in known[label]] + [own[label]]:
+                result[label].update(columns)
+    except CycleError:
+        raise RecoveryError("backup_corrupt", "a table of the archive inherits from itself") from None
+    return {label: {name: kind for name, kind in result[label].items() if kind is not None} for label in own}
 
 
 def _parse_table(definition):

@@ -10,11 +10,10 @@ import time
 from contextlib import closing
 
 from ..errors import RecoveryError
-from .connection import connect, psycopg2, sql
+from .connection import NAME_LIMIT, connect, psycopg2, sql
 
 # Parameters whose value is a list of names that PostgreSQL quotes one by one (GUC_LIST_QUOTE in its guc_tables.c).
 NAME_LISTS = ("search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries")
-NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL
 # Sessions of ours that are at work on a whole database; each is told to end.
 _ORDERS = (
     "SELECT left(query, 100), pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'"

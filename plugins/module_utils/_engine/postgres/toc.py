@@ -22,6 +22,7 @@ SECTIONS = {2: "pre-data", 3: "data", 4: "post-data"}
 READ_SINCE = {16: 17, 15: 16, 14: 12, 13: 9, 12: 9}
 NEWEST_KNOWN, OLDEST_KNOWN = (1, 16), (1, 12)
 _MAX_ENTRIES = 10000000
+_MAX_DIGITS = 20  # more than any oid or number of an entry has; Python refuses to read numbers of thousands of them
 
 
 class TocError(ValueError):
@@ -172,7 +173,7 @@ def _read_entry(reader, version, format_code):
 
 
 def _oid(text):
-    if not text or not text.isascii() or not text.isdigit():
+    if not text or not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
         raise TocError("its table of contents holds an impossible number")
     return int(text)
 
@@ -185,7 +186,7 @@ def matches_listing(toc, listing):
     known = {entry.listing().encode("utf-8", "surrogateescape").decode("utf-8", "replace") for entry in toc.entries}
     for line in listing.splitlines():
         if line.startswith(";     TOC Entries:"):
-            if int(line.rsplit(":", 1)[1]) != len(toc.entries):
+            if line.rsplit(":", 1)[1].strip() != str(len(toc.entries)):
                 return False
         elif line and not line.startswith(";") and line not in known:
             return False

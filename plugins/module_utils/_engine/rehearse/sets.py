@@ -90,7 +90,7 @@ def _described(name, info, why, seed, agents, trust):
     manifest = manifests.load(info.path, trust)
     volumes = [volume["name"] for volume in manifest.get("volumes") or []]
     # They become names of folders.
-    if len(set(volumes)) < len(volumes) or not all(archives.NAME.match(str(one)) for one in volumes):
+    if len(set(volumes)) < len(volumes) or not all(archives.NAME.fullmatch(str(one)) for one in volumes):
         told = "%s: its volumes have names that no backup gives" % name
         return dict(described, problem={"failure_class": "backup_corrupt", "message": told})
     return dict(described, needs_key=bool(manifest.get("encryption_key")), agents=policy.sample(manifest["agents"], agents, seed),

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 MAX_TEXT = 4000
 MAX_DEPTH = 12
 MAX_ITEMS = 5000
+_MOST_BITS = 1000  # of an integer that still has a float
 # Unicode's explicit direction marks can make a line read as something else than it is.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 
@@ -48,7 +49,7 @@ def clean_number(value):
             if not math.isfinite(number):
                 return None
             return int(number) if number.is_integer() and not isinstance(value, float) else float(number)
-        return int(number)
+        return int(number) if number.bit_length() <= _MOST_BITS else None
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from ..progress import human_bytes
 from . import partial_text
-from .clean import as_dicts, clean_count, clean_number, minute, plural, span, thousands, when
+from .clean import as_dicts, clean_count, clean_list, clean_number, minute, plural, span, thousands, when
 from .timeline import timeline
 
 TEMPLATE = "report.html.j2"
@@ -48,7 +48,9 @@ def render_html(report):
     rows = {key: plan.get(key) if isinstance(plan.get(key), list) else [] for key in lists}
     parts["loses"] = partial_text.loses_text(plan)
     rows["steps"] = as_dicts(rows["steps"], "name")
-    rows.update(entities=as_dicts(rows["entities"], "id"), shared=as_dicts(rows["shared"], "id"))
+    shared = [dict(row, used_by=clean_list(row.get("used_by"))) for row in as_dicts(rows["shared"], "id")]
+    rows.update(entities=as_dicts(rows["entities"], "id"), shared=shared)
+    parts["window"] = dict(parts["window"], agents=clean_list(parts["window"].get("agents")))
     warnings = list(dict.fromkeys(str(text) for text in report["warnings"] + rows["warnings"]))
     rejected = report["backup"]["rejected"] or as_dicts(rows["rejected"], "id")
     return environment().get_template(TEMPLATE).render(

@@ -23,6 +23,7 @@ from ..errors import RecoveryError
 FORMAT = 1
 OPEN, PREPARED, SUCCEEDED, FAILED, ROLLED_BACK, CLOSED = "open", "prepared", "succeeded", "failed", "rolled_back", "closed"
 UNFINISHED = (OPEN, PREPARED)
+STATUSES = (*UNFINISHED, SUCCEEDED, FAILED, ROLLED_BACK, CLOSED)
 FULL, PARTIAL = "restore-full.yml", "restore-partial.yml"
 RUN_ID = re.compile(r"r-[0-9a-f]{8}")
 _NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -86,10 +87,13 @@ class Journal:
         try:
             journal.data = durable.read_json(journal.path)
             known = journal.data["format"] == FORMAT and journal.data["run_id"] == os.path.basename(run_dir)
+            whole = known and _is_whole(journal.data)
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise _unreadable(journal.path, type(exc).__name__) from None
         if not known:
             raise _unreadable(journal.path, "it is of another format or another run")
+        if not whole:
+            raise _unreadable(journal.path, "its steps or its status are none that a run has")
         return journal
 
     def save(self, **facts):
@@ -183,6 +187,13 @@ def list_runs(runs_root, operation=FULL):
             errors.append(exc)
     mine = [item for item in journals if item.data.get("operation", FULL) == operation]
     return sorted(mine, key=lambda item: item.data["created_at"]), errors
+
+
+def _is_whole(data):
+    """Tell whether a journal is in a state that a run can be in. :raises KeyError, TypeError, ValueError: when it is not even near."""
+    parse_time(data["created_at"])
+    names = [item["name"] for item in data["steps"] if isinstance(item["name"], str) and item["state"] in ("begun", "done")]
+    return data["status"] in STATUSES and len(set(names)) == len(data["steps"]) and isinstance(data["steps"], list)
 
 
 def unwritable(path, error):

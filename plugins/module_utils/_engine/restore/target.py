@@ -10,7 +10,7 @@ from contextlib import closing
 from ..backup import versions
 from ..errors import RecoveryError
 from ..postgres import replication, segments, stamp
-from ..postgres.connection import connect, psycopg2
+from ..postgres.connection import check_name, connect, psycopg2
 from ..postgres.sidedb import first_line
 
 STARTED_WITHIN = 10  # seconds between a server's first moment, which its files tell, and the one it tells itself
@@ -28,8 +28,10 @@ def inspect_target(server, database, owner=""):
         ``databases`` {name: oid}, ``free_bytes`` (None when the data folder is not on this host),
         ``live`` None or {oid, owner, fenced, size_bytes, schema, revisions, generation},
         ``replication`` of :mod:`..postgres.replication`.
-    :raises RecoveryError: ``preflight`` when the server cannot be reached.
+    :raises RecoveryError: ``preflight`` when the server cannot be reached, ``usage`` for a name that PostgreSQL would cut.
     """
+    check_name(database, "database")
+    check_name(owner, "role")
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         facts = _server_facts(cursor)
         facts["replication"] = replication.of_server(cursor)

@@ -42,6 +42,8 @@ def parse_command(value, name):
         argv = shlex.split(value) if isinstance(value, str) else [str(part) for part in value or ()]
     except ValueError as exc:
         raise RecoveryError("usage", "%s cannot be split into arguments: %s" % (name, exc)) from None
+    if any("\0" in part for part in argv):
+        raise RecoveryError("usage", "%s holds a NUL byte, which no argument of a process can" % name, next_step="type it anew")
     if not argv or not argv[0]:
         raise RecoveryError("usage", "%s is not set" % name, next_step="give %s as a list of arguments or as one string" % name)
     return tuple(argv)
