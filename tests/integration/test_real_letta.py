@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import agents
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import agents, take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_database
@@ -17,8 +17,10 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile.changes import DENY, Options
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import validate_database
 from tests.integration.restore_kit import World
+from tests.lab import servers
 from tests.lab.fixtures import LETTA_PASSWORD
 from tests.lab.letta import ApiError, LettaServer
+from tests.lab.letta_install import VERSION
 from tests.lab.readback import differences, read_back
 from tests.lab.sample import sample
 from tests.lab.seed import NASTY, SAMPLE_KEY, SECRETS
@@ -58,23 +60,36 @@ def facts():
     return sample()[1]
 
 
+@pytest.fixture(scope="module")
+def sample_set(request, pg, tmp_path_factory):
+    """Folder of a set of the sample: the shipped one, or one that this server's own tools made of its content where they are older."""
+    shipped = sample()[0]
+    if int(servers.chosen(servers.POSTGRES)) >= int(servers.DEFAULTS[servers.POSTGRES]):
+        return shipped
+    source = pg.server(dbname=request.getfixturevalue("sample_live"))
+    store = tmp_path_factory.mktemp("sample-of-this-server")
+    store.chmod(0o700)
+    options = take.BackupOptions(source, str(store), bin_dir=str(pg.bin_dir), letta_version=VERSION, encryption_key=SAMPLE_KEY)
+    return store / take.take_backup(options)["id"]
+
+
 @pytest.fixture(scope="module", params=["set", "adopted"])
-def restored(request, pg, tmp_path_factory):
+def restored(request, pg, sample_set, tmp_path_factory):
     """The sample, restored by the playbook: from its set, and from a foreign dump of it that was adopted first."""
     folder, dbname = tmp_path_factory.mktemp("real"), "real_letta_%s" % request.param
     if request.param == "set":
-        server, report = restore_by_playbook(pg, folder, lambda world: world.copy_set(sample()[0]), dbname, [("restore-full.yml",)])
+        server, report = restore_by_playbook(pg, folder, lambda world: world.copy_set(sample_set), dbname, [("restore-full.yml",)])
     else:
         dump = folder / "foreign.dump"
         steps = [("adopt.yml", "-e", "letta_adopt_dump=%s" % dump), ("restore-full.yml",)]
-        server, report = restore_by_playbook(pg, folder, lambda world: foreign_dump(pg, dump), dbname, steps)
+        server, report = restore_by_playbook(pg, folder, lambda world: foreign_dump(pg, sample_set, dump), dbname, steps)
     yield server, report, digests_of_agents(server)
     pg.drop_database(dbname)
 
 
-def foreign_dump(pg, dump):
+def foreign_dump(pg, sample_set, dump):
     """Dump the sample as somebody without this collection would: restored by hand, then ``pg_dump -Fc``."""
-    archive = sample()[0] / "database"
+    archive = sample_set / "database"
     pg.execute("CREATE DATABASE foreign_letta OWNER letta TEMPLATE template0")
     try:
         pg.execute("DROP SCHEMA public", "foreign_letta")
