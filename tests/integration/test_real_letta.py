@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import agents, take
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import agents
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_database
@@ -17,10 +17,8 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.reconcile.changes import DENY, Options
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.validate import validate_database
 from tests.integration.restore_kit import World
-from tests.lab import servers
 from tests.lab.fixtures import LETTA_PASSWORD
 from tests.lab.letta import ApiError, LettaServer
-from tests.lab.letta_install import VERSION
 from tests.lab.readback import differences, read_back
 from tests.lab.sample import sample
 from tests.lab.seed import NASTY, SAMPLE_KEY, SECRETS
@@ -58,19 +56,6 @@ def restore_by_playbook(pg, folder, store_of, dbname, playbooks):
 def facts():
     """What was made in the sample's source and how it read back there, just before the server was killed."""
     return sample()[1]
-
-
-@pytest.fixture(scope="module")
-def sample_set(request, pg, tmp_path_factory):
-    """Folder of a set of the sample: the shipped one, or one that this server's own tools made of its content where they are older."""
-    shipped = sample()[0]
-    if int(servers.chosen(servers.POSTGRES)) >= int(servers.DEFAULTS[servers.POSTGRES]):
-        return shipped
-    source = pg.server(dbname=request.getfixturevalue("sample_live"))
-    store = tmp_path_factory.mktemp("sample-of-this-server")
-    store.chmod(0o700)
-    options = take.BackupOptions(source, str(store), bin_dir=str(pg.bin_dir), letta_version=VERSION, encryption_key=SAMPLE_KEY)
-    return store / take.take_backup(options)["id"]
 
 
 @pytest.fixture(scope="module", params=["set", "adopted"])
