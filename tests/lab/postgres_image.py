@@ -45,7 +45,7 @@ exec $as "$@"
 def import_postgres(engine, name="postgres-of-the-lab:18", tools=TOOLS):
     """Make the image in an engine; returns its id (``sha256:…``).
 
-    :param tools: the client tools it has.
+    :param tools: the client tools it has, as far as the server's package has them in working order.
     """
     repository, _colon, tag = name.partition(":")
     changes = [
@@ -59,7 +59,10 @@ def import_postgres(engine, name="postgres-of-the-lab:18", tools=TOOLS):
 def _archive(tools):
     wheel = servers.postgres()
     install = wheel.bin_dir.parent
-    files = {"%s/%s" % (_programs(wheel), program): install / "bin" / program for program in SERVER + tuple(tools)}
+    # The psql in the wheel of PostgreSQL 17 crashes: an image is made without it.
+    asked = {tool: subprocess.run([install / "bin" / tool, "--version"], capture_output=True, check=False) for tool in tools}
+    sound = [tool for tool, answer in asked.items() if not answer.returncode]
+    files = {"%s/%s" % (_programs(wheel), program): install / "bin" / program for program in (*SERVER, *sound)}
     files.update({"usr/bin/%s" % program: shutil.which(program) for program in PROGRAMS})
     for source in list(files.values()):
         files.update(libraries(source))
