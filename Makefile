@@ -1,6 +1,6 @@
 # Every target runs from any directory (`make -C`, `make -f`), as root or not, and keeps to this checkout: .venv, .lab and .cache.
 # Settings: PYTHON=/path/to/python3.12  SIZE=750 ROUNDS=5 WRITE=1 (bench)  ARGS='-k name' (unit, pytest), ARGS='-s rollback', '--within 35' (rehearsal)
-# Servers of the tests, where not PostgreSQL 18 and Valkey: LETTA_TEST_POSTGRES=16|17  LETTA_TEST_REDIS=redis (unit, test, faults)
+# Servers of the tests, where not PostgreSQL 18 and Valkey: LETTA_TEST_POSTGRES=15|16|17  LETTA_TEST_REDIS=redis (unit, test, faults)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -82,7 +82,7 @@ kills: venv-test ## Every operation killed at 2000 moments, half an hour on a qu
 	@$(PY) -m tests.faults.kills $(ARGS)
 
 .PHONY: faults-matrix
-faults-matrix: venv-test ## The same tests on PostgreSQL 16 and 17 and on Redis in turn, the table of servers in docs/faults.md written anew
+faults-matrix: venv-test ## The same tests on PostgreSQL 15, 16 and 17 and on Redis in turn, the table of servers in docs/faults.md written anew
 	@$(PY) tools/faults.py matrix -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: mutations

@@ -16,7 +16,7 @@ for entry in (ROOT, ROOT / "playbooks" / "collections"):
 
 pytest_plugins = ["tests.lab.fixtures", "tests.integration.restore_kit", "tests.integration.validate_kit",
                   "tests.integration.partial_engine_kit",
-                  "tests.integration.partial_kit"]
+                  "tests.integration.partial_kit", "tests.integration.sample_kit"]
 _HOMES = []
 # The files that take longest, longest first, as a run of the suite with --durations=0 tells: the last to begin should be short ones.
 LONGEST = (

@@ -25,14 +25,15 @@ NAMES = {servers.POSTGRES: "PostgreSQL", servers.REDIS: "Redis"}
 INTRO = """## Servers
 
 All of the above are results on PostgreSQL 18 and Valkey. `make faults-matrix` runs the same tests on the other servers that
-`tests/lab/servers.py` knows, one after the other, and notes here what came of it.
+`tests/lab/servers.py` knows, one after the other, and notes here what came of it. PostgreSQL 15 is that of Debian 12's packages, with
+pgvector built from the source package of a newer Debian in a folder of the checkout; where apt, gcc or make is missing it is left out.
 """
 
 
 def known() -> dict[str, dict[str, str]]:
     """Every other server as {name of its row: the environment that chooses it}."""
-    return {f"{NAMES[variable]} {wheel.release}": {**dict.fromkeys(servers.WHEELS, ""), variable: name}
-            for variable, wheels in servers.WHEELS.items() for name, wheel in wheels.items()}  # fmt: skip
+    return {f"{NAMES[variable]} {other.release}": {**dict.fromkeys(servers.OTHERS, ""), variable: name}
+            for variable, others in servers.OTHERS.items() for name, other in others.items()}  # fmt: skip
 
 
 def chosen() -> str:

@@ -22,7 +22,6 @@ from tests.lab.hosts import Hosts
 from tests.lab.letta import environment
 from tests.lab.letta_install import letta_home
 from tests.lab.postgres import EmbeddedPostgres
-from tests.lab.sample import sample
 from tests.lab.seed import SAMPLE_KEY
 from tests.lab.valkey import EmbeddedValkey
 
@@ -226,8 +225,8 @@ class Far(World):
         return Server(self.lab.address[HOST], self.pg.port, self.owner, LETTA_PASSWORD, self.database, sslmode="disable")
 
 
-def build(lab, folder):
-    """Return (:class:`Far` with the sample set in its store and live, Redis): servers are there, and nothing runs on them yet."""
+def build(lab, folder, sample_set):
+    """Return (:class:`Far` with this set of the sample in its store and live, Redis): servers are there, and nothing runs on them yet."""
     with lab.inside(HOST):
         pg = EmbeddedPostgres(lab.folder / "pg", fsync=False, settings={"listen_addresses": "*"}).start()
         with open(pg.data_dir / "pg_hba.conf", "a", encoding="ascii") as rules:
@@ -237,7 +236,7 @@ def build(lab, folder):
         pg.execute("CREATE ROLE %s SUPERUSER LOGIN PASSWORD '%s'" % (ADMIN, ADMIN_PASSWORD.replace("'", "''")))
         far = Far(pg, "letta", folder, lab=lab)
         os.makedirs(far.root, 0o700)
-        made = Path(shutil.copytree(sample()[0], Path(far.root) / sample()[0].name))
+        made = Path(shutil.copytree(sample_set, Path(far.root) / sample_set.name))
         options = stage.StageOptions(str(made), far.database, far.owner, 1, far.bin_dir)
         stage.stage_set(far.admin, manifests.load(str(made)), options, NoJournal())
     with lab.inside(REDIS):

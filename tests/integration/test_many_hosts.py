@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(hosts.why_not()), reason
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, sample_set):
     """The four hosts, PostgreSQL and Redis on theirs."""
     with hosts.Hosts([*SERVERS, HOST, REDIS]) as made:
-        yield build(made, tmp_path_factory.mktemp("far"))
+        yield build(made, tmp_path_factory.mktemp("far"), sample_set)
 
 
 @pytest.fixture

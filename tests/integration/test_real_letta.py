@@ -59,22 +59,22 @@ def facts():
 
 
 @pytest.fixture(scope="module", params=["set", "adopted"])
-def restored(request, pg, tmp_path_factory):
+def restored(request, pg, sample_set, tmp_path_factory):
     """The sample, restored by the playbook: from its set, and from a foreign dump of it that was adopted first."""
     folder, dbname = tmp_path_factory.mktemp("real"), "real_letta_%s" % request.param
     if request.param == "set":
-        server, report = restore_by_playbook(pg, folder, lambda world: world.copy_set(sample()[0]), dbname, [("restore-full.yml",)])
+        server, report = restore_by_playbook(pg, folder, lambda world: world.copy_set(sample_set), dbname, [("restore-full.yml",)])
     else:
         dump = folder / "foreign.dump"
         steps = [("adopt.yml", "-e", "letta_adopt_dump=%s" % dump), ("restore-full.yml",)]
-        server, report = restore_by_playbook(pg, folder, lambda world: foreign_dump(pg, dump), dbname, steps)
+        server, report = restore_by_playbook(pg, folder, lambda world: foreign_dump(pg, sample_set, dump), dbname, steps)
     yield server, report, digests_of_agents(server)
     pg.drop_database(dbname)
 
 
-def foreign_dump(pg, dump):
+def foreign_dump(pg, sample_set, dump):
     """Dump the sample as somebody without this collection would: restored by hand, then ``pg_dump -Fc``."""
-    archive = sample()[0] / "database"
+    archive = sample_set / "database"
     pg.execute("CREATE DATABASE foreign_letta OWNER letta TEMPLATE template0")
     try:
         pg.execute("DROP SCHEMA public", "foreign_letta")

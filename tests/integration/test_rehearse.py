@@ -49,10 +49,10 @@ def memory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stage(make_module_world, shape_set, memory):
+def stage(make_module_world, shape_set, sample_set, memory):
     """A production with sets: a good one of a real Letta, one that lost a message, one with a flipped bit, one with another's volume."""
     world = make_module_world()
-    world.copy_set(SAMPLE)
+    world.copy_set(sample_set)
     add_volume(Path(world.root, SAMPLE.name), memory)
     world.copy_set(shape_set)
     add_volume(rename(Path(world.root, shape_set.name), SWAPPED), memory, tree_digest="sha256:" + "0" * 64)

@@ -30,6 +30,8 @@ SETTINGS = {
 # Commits still reach the kernel: they survive a killed server, not a power failure. And passwords are hashed once instead
 # of 4096 times: Letta connects anew for each of its sessions, and each time its driver needed 22 ms of CPU for that, now 2.
 THROW_AWAY = {"fsync": "off", "full_page_writes": "off", "scram_iterations": "1"}
+# PostgreSQL 16 was the first that let one choose how often.
+SINCE = {"scram_iterations": 16}
 
 
 class EmbeddedPostgres:
@@ -52,9 +54,11 @@ class EmbeddedPostgres:
         self.data_dir = self.home / "data"
         self.log_path = self.home / "server.log"
         self.bin_dir, self._server_bin_dir = places.postgres_bin_dirs(servers.postgres(release))
+        major = int(release or servers.chosen(servers.POSTGRES))
         self._fixed_port = port
         self._port = port
-        self._settings = {**SETTINGS, **({} if fsync else THROW_AWAY), **(settings or {})}
+        known = {name: value for name, value in THROW_AWAY.items() if major >= SINCE.get(name, 0)}
+        self._settings = {**SETTINGS, **({} if fsync else known), **(settings or {})}
         self._fsync = fsync
         self._password_file = self.home / "superuser.password"
         self._wanted_password = superuser_password

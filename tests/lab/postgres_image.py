@@ -45,11 +45,11 @@ exec $as "$@"
 def import_postgres(engine, name="postgres-of-the-lab:18", tools=TOOLS):
     """Make the image in an engine; returns its id (``sha256:…``).
 
-    :param tools: the client tools it has.
+    :param tools: the client tools it has, as far as the server's package has them in working order.
     """
     repository, _colon, tag = name.partition(":")
     changes = [
-        "ENV PATH=/%s/bin:/usr/bin PGDATA=%s" % (HOME, DATA), "VOLUME %s" % DATA, 'ENTRYPOINT ["/entrypoint.sh"]',
+        "ENV PATH=/%s:/usr/bin PGDATA=%s" % (_programs(servers.postgres()), DATA), "VOLUME %s" % DATA, 'ENTRYPOINT ["/entrypoint.sh"]',
         'CMD ["postgres"]',
     ]  # fmt: skip
     engine.client.api.import_image_from_data(_archive(tools), repository=repository, tag=tag, changes=changes)
@@ -59,7 +59,10 @@ def import_postgres(engine, name="postgres-of-the-lab:18", tools=TOOLS):
 def _archive(tools):
     wheel = servers.postgres()
     install = wheel.bin_dir.parent
-    files = {"%s/bin/%s" % (HOME, program): install / "bin" / program for program in SERVER + tuple(tools)}
+    # The psql in the wheel of PostgreSQL 17 crashes: an image is made without it.
+    asked = {tool: subprocess.run([install / "bin" / tool, "--version"], capture_output=True, check=False) for tool in tools}
+    sound = [tool for tool, answer in asked.items() if not answer.returncode]
+    files = {"%s/%s" % (_programs(wheel), program): install / "bin" / program for program in (*SERVER, *sound)}
     files.update({"usr/bin/%s" % program: shutil.which(program) for program in PROGRAMS})
     for source in list(files.values()):
         files.update(libraries(source))
@@ -69,6 +72,8 @@ def _archive(tools):
         "usr/lib/locale/C.utf8": "/usr/lib/locale/C.utf8",
         "usr/lib/%s" % wheel.libs.name: wheel.libs,
     }
+    if wheel.uses_system_zones:
+        folders["usr/share/zoneinfo"] = "/usr/share/zoneinfo"
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", dereference=True) as archive:
         add_root(archive)
@@ -78,6 +83,11 @@ def _archive(tools):
             archive.add(source, name, filter=of_root)
         add_text(archive, "entrypoint.sh", ENTRYPOINT, 0o755)
     return packed.getvalue()
+
+
+def _programs(wheel):
+    """Return the folder of the programs in the image: as it really is below the server's own, PostgreSQL finds the rest from there."""
+    return "%s/%s" % (HOME, wheel.bin_dir.resolve().relative_to(wheel.bin_dir.parent.resolve()))
 
 
 def add_root(archive):

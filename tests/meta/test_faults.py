@@ -23,8 +23,8 @@ def test_every_fault_has_a_test_or_a_reason_and_the_page_is_what_the_tests_say()
 
 def test_what_was_noted_of_other_servers_is_of_those_that_the_tests_know_and_nothing_failed_there():
     noted = json.loads((ROOT / "tests" / "faults" / "servers.json").read_text(encoding="utf-8"))
-    known = {"%s %s" % (name, wheel.release) for variable, name in ((servers.POSTGRES, "PostgreSQL"), (servers.REDIS, "Redis"))
-             for wheel in servers.WHEELS[variable].values()}  # fmt: skip
+    known = {"%s %s" % (name, other.release) for variable, name in ((servers.POSTGRES, "PostgreSQL"), (servers.REDIS, "Redis"))
+             for other in servers.OTHERS[variable].values()}  # fmt: skip
     assert set(noted) <= known
     assert [(server, name) for server, files in noted.items() for name, entry in files.items() if entry.get("failed")] == []
     page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import letta_install, servers
 
-WHEEL = replace(servers.WHEELS[servers.POSTGRES]["16"], requirement="some-server==1.0")
+WHEEL = replace(servers.OTHERS[servers.POSTGRES]["16"], requirement="some-server==1.0")
 
 
 def test_without_a_variable_the_environments_own_servers_are_used():
@@ -17,7 +17,7 @@ def test_without_a_variable_the_environments_own_servers_are_used():
 
 
 def test_an_unknown_server_is_refused_with_those_that_are_known():
-    with pytest.raises(RuntimeError, match=r"LETTA_TEST_POSTGRES=9: the tests know 16, 17, 18 \(18 without the variable\)"):
+    with pytest.raises(RuntimeError, match=r"LETTA_TEST_POSTGRES=9: the tests know 15, 16, 17, 18 \(18 without the variable\)"):
         servers.chosen(servers.POSTGRES, {servers.POSTGRES: "9"})
 
 
