@@ -96,7 +96,7 @@ def load(set_dir, trust=None):
         raise refuse(name, "manifest.json cannot be read (%s)" % exc.strerror, "unreadable") from None
     except ValueError:
         raise refuse(name, "manifest.json is cut or is no JSON", "not_json") from None
-    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < FORMAT:
+    if not isinstance(manifest, dict) or not wellformed.is_whole(manifest.get("format")) or manifest["format"] < FORMAT:
         raise refuse(name, "manifest.json names no format", "incomplete")
     if manifest["format"] > FORMAT_SEGMENTS:
         text = "manifest format %d was written by a newer release of this collection; this one reads up to %d"

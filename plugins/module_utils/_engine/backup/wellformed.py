@@ -23,9 +23,14 @@ def text(value, place):
         raise Wrong("%s is no text" % place)
 
 
+def is_whole(value):
+    """Tell whether a value out of JSON is a whole number; to Python, true and false are numbers too."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def number(value, place):
     """A whole number as PostgreSQL has them."""
-    if type(value) is not int or not -LARGEST <= value < LARGEST:
+    if not is_whole(value) or not -LARGEST <= value < LARGEST:
         raise Wrong("%s is no whole number" % place)
 
 

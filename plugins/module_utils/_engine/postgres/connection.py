@@ -219,7 +219,7 @@ def lost(server, problem):
     """
     if isinstance(problem, BaseException):
         known = psycopg2 is not None and isinstance(problem, (psycopg2.OperationalError, psycopg2.InterfaceError))
-        known = known or (psycopg2 is not None and type(problem) is psycopg2.DatabaseError)  # of a COPY: libpq's own words, no kind
+        known = known or (psycopg2 is not None and problem.__class__ is psycopg2.DatabaseError)  # of a COPY: libpq's own words, no kind
         if not known or getattr(problem, "pgcode", None) not in {None, *_ENDED_BY_SERVER}:
             return None
     said = next((line.strip() for line in str(problem).splitlines() if _LOST.search(line)), "")
