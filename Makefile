@@ -105,6 +105,14 @@ sanity: venv-test ## ansible-test sanity on the built collection
 package: venv-test ## Build the tarball, check it as Galaxy does, install it, run a playbook by its full name
 	@$(PY) tools/package.py
 
+.PHONY: sbom
+sbom: venv-test ## The software bill of materials of a release (CycloneDX), in .cache/package
+	@$(PY) tools/release.py sbom
+
+.PHONY: audit
+audit: venv-test ## Look every pinned package up in the advisories (exit 2 where they cannot be read)
+	@$(PY) tools/release.py audit
+
 .PHONY: bench
 bench: venv-test ## Measure beside pg_restore and others, an hour or two (SIZE in MB, ROUNDS; WRITE=1: into docs/performance.md)
 	@$(PY) -m tests.bench --size $(SIZE) --rounds $(ROUNDS) $(if $(filter 1,$(WRITE)),--write docs/performance.md) $(ARGS)
