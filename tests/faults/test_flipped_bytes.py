@@ -145,6 +145,7 @@ def test_the_only_bytes_that_may_change_without_harm_are_spellings_of_the_manife
     for key in ("tables", "agents"):  # a manifest small enough to try everything
         small[key] = dict(sorted(small[key].items())[:1])
     small["files"] = [entry for entry in small["files"] if entry["path"].startswith("vectors/")]
+    small.update(volumes=[], redis=None)  # what they hold must be among the files
     text = json.dumps(manifests.seal({key: value for key, value in small.items() if key != "checksum"}), indent=1).encode()
     chance, accepted = random.Random(SEED), []
     for offset in range(len(text)):

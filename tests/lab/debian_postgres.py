@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .letta_install import run
+from .programs import run
 
 NEEDED = ("apt-get", "dpkg-deb", "dpkg-source", "gcc", "make", "tar")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

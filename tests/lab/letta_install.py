@@ -4,13 +4,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 from . import ROOT, places
+from .programs import run
 
 VERSION = "0.16.8"
 # The wheel lacks the migrations; the sdist is pinned by what it is.
@@ -146,15 +146,3 @@ def find_uv():
     if not found:
         raise RuntimeError("`uv` is needed to install Letta for the lab: install the test requirements")
     return found
-
-
-def run(argv):
-    """Run an installer.
-
-    :raises RuntimeError: when it fails, with the end of what it said.
-    """
-    # As pip does: trust whom the machine trusts, or a company's own authority is a stranger.
-    env = dict({"UV_SYSTEM_CERTS": "1"}, **os.environ)
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=900, env=env)
-    if done.returncode:
-        raise RuntimeError("%s failed:\n%s" % (" ".join(argv[:4]), (done.stderr or done.stdout)[-3000:]))
