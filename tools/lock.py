@@ -8,7 +8,7 @@ import sys
 
 from common import ROOT, run
 
-# Each list is bound by those before it, so that they can be installed together; but the last, which has an environment of its own.
+# Each list is bound by those before it, so that they can be installed together.
 NAMES = ("runtime", "lint", "test", "fuzz", "release")
 OPTIONS = ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
 # Where packages come from is a matter of each machine's settings.
