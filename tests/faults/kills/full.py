@@ -113,7 +113,11 @@ class Reconciling(Restore):
     def at_end(self, scene):
         found = super().at_end(scene)
         entries = [item.entry("reconcile.apply") for item in scene.world.journals() if item.data["status"] == journals.SUCCEEDED]
-        engine.undo(scene.world.live, [entry for entry in entries if entry][-1]["undo_files"][0])
+        undone = [entry["undo_files"][0] for entry in entries if entry]
+        if not undone:
+            runs = ["%s %s" % (item.run_id, item.data["status"]) for item in scene.world.journals()]
+            return [*found, "no run that succeeded tells how what was closed is taken back: %s" % ", ".join(runs)]
+        engine.undo(scene.world.live, undone[-1])
         now = scene.world.fingerprint()["tables"]
         return found + (["what was closed cannot be taken back: %s" % differing(now, self.saved)] if now != self.saved else [])
 

@@ -41,8 +41,15 @@ def inspect_target(server, database, owner=""):
         facts["role"], facts["owner_exists"] = _role_facts(cursor, facts["owner"])
         facts["free_bytes"] = _free_bytes(cursor)
     if facts["live"] and not facts["live"]["fenced"]:
-        facts["live"].update(_live_contents(server.database(database), facts["live"]["owner"]))
-        facts["replication"].update(replication.of_database(server.database(database)))
+        try:
+            facts["live"].update(_live_contents(server.database(database), facts["live"]["owner"]))
+            facts["replication"].update(replication.of_database(server.database(database)))
+        except RecoveryError:
+            # What an interrupted run has left behind may still work, and have fenced it off since: that is told, and put right, as such.
+            with closing(connect(server)) as conn, conn.cursor() as cursor:
+                facts["live"] = _live_facts(cursor, database)
+            if not facts["live"] or not facts["live"]["fenced"]:
+                raise
     return facts
 
 
