@@ -85,7 +85,9 @@ def test_an_older_server_is_given_no_statistics_and_without_the_rows_of_a_manife
     assert planner.KIND not in [kinds[number] for number in load.entries_to_load(archive)]
 
 
-def test_statistics_with_texts_like_statements_pass_the_screening_and_those_that_do_more_are_refused(saved):
+@pytest.mark.parametrize("longest", [planner.LONGEST, 10], ids=["short", "long"])
+def test_statistics_with_texts_like_statements_pass_the_screening_and_those_that_do_more_are_refused(saved, monkeypatch, longest):
+    monkeypatch.setattr(planner, "LONGEST", longest)
     _source, archive = saved("analyze")
     assert refused(archive) == []
     (entry,) = [entry for entry in archive.entries if (entry.type, entry.name) == (planner.KIND, "large")]
@@ -95,7 +97,7 @@ def test_statistics_with_texts_like_statements_pass_the_screening_and_those_that
         assert [kind for kind, _name in refused(archive)] == [planner.KIND], text
 
 
-def test_statistics_too_long_to_be_worth_it_are_neither_read_nor_loaded(saved, monkeypatch):
+def test_statistics_too_long_to_be_worth_it_are_not_loaded(saved, monkeypatch):
     _source, archive = saved("analyze")
     monkeypatch.setattr(planner, "LONGEST", 100)
     assert planner.carried(archive, ROWS, planner.SINCE) == ({}, [])

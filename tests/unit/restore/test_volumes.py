@@ -136,18 +136,13 @@ def test_a_disk_that_reads_back_something_else_is_not_believed(live, kept, monke
 
 
 @pytest.mark.fault(18, "fetch")
-def test_a_disk_without_room_is_told_before_anything_is_written(live, kept):
+@pytest.mark.parametrize(
+    # Each file takes a block of the disk, however few bytes it holds: whoever adds up the bytes alone finds room.
+    "needs", [{"bytes": 1 << 60}, {"files": 1 << 48}], ids=["for the bytes", "for many small files"]
+)
+def test_a_disk_without_room_is_told_before_anything_is_written(live, kept, needs):
     with pytest.raises(RecoveryError, match="has .* free") as caught:
-        staged(live, (kept[0], dict(kept[1], bytes=1 << 60)))
-    assert caught.value.failure_class == "preflight"
-    assert beside(live) == ["memory"]
-
-
-@pytest.mark.fault(18, "fetch")
-def test_a_disk_without_room_for_many_small_files_is_told_before_anything_is_written(live, kept):
-    """Each takes a block of the disk, however few bytes it holds: whoever adds up the bytes alone finds room."""
-    with pytest.raises(RecoveryError, match="has .* free") as caught:
-        staged(live, (kept[0], dict(kept[1], files=1 << 48)))
+        staged(live, (kept[0], dict(kept[1], **needs)))
     assert caught.value.failure_class == "preflight"
     assert beside(live) == ["memory"]
 
