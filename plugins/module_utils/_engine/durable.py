@@ -30,6 +30,16 @@ def fsync_dir(path):
         os.close(fd)
 
 
+def seal(path):
+    """Make a finished file private (0600) and flush it to disk. A link in its place is no file of ours. :raises OSError: for one."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe in its place must not hold us up
+    try:
+        os.fchmod(fd, 0o600)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def make_private_dir(path):
     """Create a folder (and missing parents) with mode 0700 from its first instant."""
     missing = []

@@ -74,7 +74,6 @@ class Content:
             revisions = versions.revisions(cursor, schema)
         if len(revisions) != 1:
             self.warnings.append("alembic_version holds %d revisions instead of one" % len(revisions))
-        self._warn_of_foreign_objects()
         return dict(
             head,
             format=manifests.FORMAT_SEGMENTS if self.segments or form_of(tables) != MD5 else manifests.FORMAT,
@@ -122,6 +121,7 @@ class Content:
             while binary and binary.is_alive():
                 self.progress.update(self._written())
                 binary.join(dump.POLL_SECONDS)
+            self._warn_of_foreign_objects()  # which takes one core, while the server is at the rest of the digests
             digests = digest.result()
             if binary:
                 self.segments = dict(binary.result(), probe=self._probe())

@@ -30,6 +30,7 @@ SUMS = "SHA256SUMS"
 HOLDER = ".holder"  # lives in a set in the making only
 UNREADABLE = "files.unreadable"  # of a file that could not be read: no word on what is in it
 BLOCK = 4 << 20  # bytes; a damaged file is named down to one such range
+FLUSHES = 8  # files flushed at a time: a journal takes several with one write
 ID = re.compile(r"lb-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR)  # something else lies in a file's place
 _REQUIRED = ("id", "kind", "taken_at", "letta", "postgresql", "database", "tables", "sequences", "files", "checksum")
@@ -181,27 +182,24 @@ def checksum_files(set_dir, progress=SILENT, jobs=2):
         for name in dirs:
             os.chmod(os.path.join(folder, name), 0o700)
     entries, done = [], 0
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for entry in pool.map(lambda path: hash_file(set_dir, path, seal_it=True), paths):
+    with ThreadPoolExecutor(FLUSHES) as flushes, ThreadPoolExecutor(max_workers=jobs) as pool:
+        flushed = flushes.map(lambda path: durable.seal(os.path.join(set_dir, path)), paths)
+        for entry in pool.map(lambda path: hash_file(set_dir, path), paths):
             entries.append(entry)
             done += entry["size"]
             progress.update(done, entry["path"])
+        for _none in flushed:  # raises what flushing raised
+            continue
     for folder, _dirs, _names in os.walk(set_dir):
         durable.fsync_dir(folder)
     return entries
 
 
-def hash_file(set_dir, path, seal_it=False):
-    """Return the entry of one file: path, size, sha256, and crc32 of each block when it has several.
-
-    :param seal_it: make it private (0600) and flush it to disk.
-    """
+def hash_file(set_dir, path):
+    """Return the entry of one file: path, size, sha256, and crc32 of each block when it has several."""
     whole, blocks, size = hashlib.sha256(), [], 0
     fd = os.open(os.path.join(set_dir, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe in its place must not hold us up
     with os.fdopen(fd, "rb", buffering=0) as stream:
-        if seal_it:
-            os.fchmod(stream.fileno(), 0o600)
-            os.fsync(stream.fileno())
         for block in iter(lambda: _read_block(stream), b""):
             whole.update(block)
             blocks.append("%08x" % zlib.crc32(block))

@@ -44,6 +44,13 @@ _SCHEMA = re.compile(r"CREATE SCHEMA (?:IF NOT EXISTS )?(%s);" % ID)
 _EXTENSION = re.compile(r"CREATE EXTENSION (?:IF NOT EXISTS )?(?:vector|\"vector\") WITH SCHEMA (%s);" % ID)
 _COPY = re.compile(r"COPY %s \(%s(?:, %s)*\) FROM stdin;" % (NAME, ID, ID))
 _SETTING = re.compile(r"SET ([a-z_]+) (?:=|TO) '?([^';]*)'?;")
+# What a lexer has to look at: outside of quotes, and inside of those of a name, a text, and a text with backslashes.
+_OUTSIDE = re.compile(r"""['"$\\;]|--|/\*""")
+_INSIDE = {
+    ('"', False): re.compile(r'["\r\n]'),
+    ("'", False): re.compile(r"'"),
+    ("'", True): re.compile(r"\\.?|'", re.DOTALL),
+}
 _RESTRICT = re.compile(rb"\\restrict ([A-Za-z0-9]+)\n?$")
 
 
@@ -168,30 +175,32 @@ class _Lexer:
     """Finds the end of a statement across lines: outside of quotes, at a semicolon that ends its line."""
 
     def __init__(self):
-        self._quote, self._escapes, self._depth = "", False, 0
+        self._quote, self._escapes = "", False
 
     def feed(self, text, number):
+        """Return whether the statement ends with this line. :raises RecoveryError: for what pg_dump does not write."""
         position, last = 0, len(text.rstrip()) - 1
-        while position < len(text):
-            char = text[position]
+        while True:
+            match = (_INSIDE[self._quote, self._escapes] if self._quote else _OUTSIDE).search(text, position)
+            if match is None:
+                return False
+            found, position = match.group(), match.end()
             if self._quote:
-                if self._quote == '"' and char in "\r\n":
+                if found in "\r\n":
                     raise refused(number, "a name with a line break in it")
-                position += 2 if self._escapes and char == "\\" else 1
-                if char == self._quote:
+                if found == self._quote:
                     self._quote, self._escapes = "", False
-                continue
-            if char in "'\"":
-                self._quote = char
-                self._escapes = char == "'" and text[max(position - 1, 0)] in "eE" and not _word_before(text, position - 1)
-            elif char in "$\\" or text.startswith(("--", "/*"), position):
-                raise refused(number, "text that pg_dump does not write inside a statement (%s)" % text[position : position + 2].strip())
-            elif char == ";":
-                if position != last:
+            elif found in "'\"":
+                before = match.start() - 1
+                self._quote = found
+                self._escapes = found == "'" and text[max(before, 0)] in "eE" and not _word_before(text, before)
+            elif found == ";":
+                if match.start() != last:
                     raise refused(number, "more than one statement on a line")
                 return True
-            position += 1
-        return False
+            else:
+                near = text[match.start() : match.start() + 2].strip()
+                raise refused(number, "text that pg_dump does not write inside a statement (%s)" % near)
 
 
 def _word_before(text, position):

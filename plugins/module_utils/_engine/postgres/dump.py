@@ -10,7 +10,6 @@ import subprocess
 import time
 from contextlib import suppress
 
-from ..durable import fsync_dir
 from ..errors import RecoveryError
 from ..progress import Progress
 from . import planner
@@ -24,7 +23,7 @@ NO_SET = "live database untouched; no backup set was made"
 
 
 def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=None, progress=None, without=(), written=None):  # noqa: PLR0913, PLR0917
-    """Run pg_dump in directory format into ``target``, which must not exist, and flush it to disk.
+    """Run pg_dump in directory format into ``target``, which must not exist. To flush it to disk is the caller's.
 
     :param tools: Tools whose pg_dump is at least as new as the server.
     :param jobs: parallel workers of pg_dump.
@@ -57,7 +56,7 @@ def dump_directory(server, target, tools, jobs=1, compression=None, snapshot=Non
                     process.wait(POLL_SECONDS)
     except ToolFailed as exc:
         raise _dump_error(server, exc) from None
-    size = _secure(target)
+    size = _make_private(target)
     progress.update(written())
     return {
         "compression": compression,
@@ -94,21 +93,14 @@ def folder_bytes(folder):
     return total
 
 
-def _secure(folder):
-    """Give folder and files their modes, flush them, return the bytes of the files."""
+def _make_private(folder):
+    """Give folder and files their modes, return the bytes of the files."""
     total = 0
     os.chmod(folder, 0o700)
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fchmod(fd, 0o600)
-            os.fsync(fd)
-            total += os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-    fsync_dir(folder)
-    fsync_dir(os.path.dirname(os.path.abspath(folder)))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            os.chmod(entry.path, 0o600)
+            total += entry.stat().st_size
     return total
 
 
