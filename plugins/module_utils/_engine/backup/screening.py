@@ -132,8 +132,12 @@ def _odd_statement(entry):
         return None  # most of the entries of an archive: one pattern for each, instead of the scanner
     if planner.is_too_long(entry):  # we never load it, but whoever restores the archive by hand does; the scanner takes no such lengths
         return "a statement of another kind"
+    return _scanned(entry.definition)
+
+
+def _scanned(definition):
     try:
-        for text, number in plainsql.Script(io.BytesIO(entry.definition.encode("utf-8", "surrogateescape"))).texts():
+        for text, number in plainsql.Script(io.BytesIO(definition.encode("utf-8", "surrogateescape"))).texts():
             reason = _judge(text, number)
             if reason:
                 return reason
