@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -56,12 +57,25 @@ def install_for(target, python, platform):
     packages = target / "venv" / "lib" / ("python%s" % python) / "site-packages"
     run([find_uv(), "pip", "install", "--quiet", "--target", str(packages), "--python-version", python, "--python-platform", platform,
          "--python", sys.executable, "-r", str(REQUIREMENTS)])
+    quicken(packages)
     # They name this machine's Python.
     shutil.rmtree(packages / "bin")
     (target / "venv" / "bin").mkdir()
     (target / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n", encoding="ascii")
     with tempfile.TemporaryDirectory(dir=target) as folder:
         _migrations_from(_download(VERSION, folder, SDIST_SHA256), target)
+
+
+def quicken(packages):
+    """Let Letta start in six sevenths of the time: a library for English plurals, which it imports for a code generator, has its types
+    checked while it runs, for which all its functions are compiled anew at every start (2.1 of 14 s).
+
+    :param packages: the folder ``site-packages``. Files are replaced, not written to: the installer's cache links to them.
+    """
+    path = Path(packages) / "inflect" / "__init__.py"
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    path.write_text(re.sub(r"^ *@typechecked\n", "", text, flags=re.MULTILINE), encoding="utf-8")
 
 
 def install_older(target):
@@ -114,6 +128,7 @@ def _install(home):
         python = beside / "venv" / "bin" / "python"
         run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(beside / "venv")])
         run([uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
+        quicken(next((beside / "venv" / "lib").glob("python3*/site-packages")))
         (beside / "sdist").mkdir()
         _migrations_from(_download(VERSION, beside / "sdist", SDIST_SHA256), beside)
         shutil.rmtree(beside / "sdist")
