@@ -120,7 +120,8 @@ class Restoring:
 
     def run(self, numbers, section=None):
         """Load the entries with these ids, of one section or of all. :raises RecoveryError: ``load_failed``."""
-        with self._command(numbers, section, self._jobs) as argv:
+        jobs = 1 if section == "pre-data" else self._jobs  # that is done before pg_restore starts its workers
+        with self._command(numbers, section, jobs) as argv:
             try:
                 run_tool(argv, self._target, env=self._environment, forgiven=self._forgiven)
             except ToolFailed as exc:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import site
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import RecoveryError
 from .container import ContainerTools
@@ -35,6 +38,7 @@ PG0_HOME = "~/.pg0/installation/*/bin"
 PROBE_SECONDS = 20
 # First releases with the fixes of CVE-2025-8714, CVE-2025-8715 and CVE-2026-18408: older tools carry commands out of a hostile dump.
 FLOORS = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
+KNOWS_METHODS = (16,)  # before, pg_dump knew gzip levels only
 COMPRESSIONS = ("zstd", "lz4", "gzip")  # best first: see best_compression
 # Where to look when this host has no tools that fit; set for a whole process, since whoever needs tools need not know of it.
 _further: list[ContainerTools] = []
@@ -172,15 +176,23 @@ def probe(folder, need=("pg_dump", "pg_restore")):
 
     A version manager's shim may exist and still not run: only a tool that tells its version counts.
     """
-    versions = [_version(os.path.join(folder, name)) for name in need]
-    if not versions or None in versions:
+    paths = [os.path.join(folder, name) for name in need]
+    if not paths or not all(_is_program(path) for path in paths):
         return None
-    return Tools(folder, min(versions), _compressions(folder, min(versions)))
+    with ThreadPoolExecutor(len(paths) + len(COMPRESSIONS)) as pool:
+        versions = pool.map(_version, paths)
+        known = pool.map(partial(_compresses, os.path.join(folder, "pg_dump")), COMPRESSIONS)
+        version = min(versions, key=lambda found: found or ())
+        if not version:
+            return None
+        return Tools(folder, version, tuple(itertools.compress(COMPRESSIONS, known)) if version >= KNOWS_METHODS else ("gzip",))
+
+
+def _is_program(path):
+    return os.access(path, os.X_OK) and not os.path.isdir(path)
 
 
 def _version(path):
-    if not os.access(path, os.X_OK) or os.path.isdir(path):
-        return None
     try:
         text = run_tool([path, "--version"], timeout=PROBE_SECONDS).stdout
     except (ToolFailed, OSError):
@@ -189,22 +201,19 @@ def _version(path):
     return tuple(int(part) for part in match.group(1).split(".")) if match else None
 
 
-def _compressions(folder, version):
-    """Ask pg_dump itself: it checks ``-Z`` before it connects. Before 16 it knew gzip levels only."""
-    path = os.path.join(folder, "pg_dump")
-    if version[0] < 16 or not os.access(path, os.X_OK):
-        return ("gzip",)
+def _compresses(pg_dump, method):
+    """Ask pg_dump itself: it checks ``-Z`` before it connects."""
+    if not _is_program(pg_dump):
+        return method == "gzip"
     nowhere = {"PGHOST": "/nonexistent", "PGCONNECT_TIMEOUT": "2", "PGDATABASE": "postgres", "PGUSER": "postgres"}
-    known = []
-    for name in COMPRESSIONS:
-        try:
-            run_tool([path, "-w", "-Z", name, "-f", os.devnull], timeout=PROBE_SECONDS, env=nowhere)
-        except ToolFailed as exc:
-            refused = "not support compression" in exc.stderr or "compression" in exc.stderr.split("connection")[0]
-            if refused or "connection" not in exc.stderr:
-                continue
-        known.append(name)
-    return tuple(known)
+    try:
+        run_tool([pg_dump, "-w", "-Z", method, "-f", os.devnull], timeout=PROBE_SECONDS, env=nowhere)
+    except ToolFailed as exc:
+        refused = "not support compression" in exc.stderr or "compression" in exc.stderr.split("connection")[0]
+        return not refused and "connection" in exc.stderr
+    except OSError:
+        return False
+    return True
 
 
 def _is_wrapper(path):
