@@ -50,6 +50,8 @@ def arguments(argv=None):
     parser.add_argument("--size", type=float, default=750, help="MB of one database; others: a tenth, and four times it (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), metavar="PART", default=BY_DEFAULT,
                         help="of %s (without the last)" % ", ".join([*BY_DEFAULT, "load-four"]))
+    parser.add_argument("--databases", nargs="+", choices=sorted(NAMES), metavar="NAME", default=sorted(NAMES),
+                        help="only these databases of the parts, of %s" % ", ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=5, help="rounds of every measurement (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel workers on both sides (one per core)")
     parser.add_argument("--compression", help="zstd:3, lz4, gzip:1, none … (the best the tools have)")
@@ -60,7 +62,10 @@ def arguments(argv=None):
     parser.add_argument("--output", type=Path, default=ROOT / ".cache" / "bench.json", help="file for the result (%(default)s)")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put tables and charts between their marks in this page, too")
     options = parser.parse_args(argv)
-    options.parts = [part for part in PARTS if part in options.only]
+    chosen = {part: [name for name in PARTS[part] if name in options.databases] for part in PARTS if part in options.only}
+    options.parts = {part: names for part, names in chosen.items() if names}
+    if not options.parts:
+        parser.error("none of these databases is one of these parts")
     if options.size < 1 or options.rounds < 1 or options.jobs < 1:
         parser.error("--size, --rounds and --jobs must be at least 1")
     if options.write and page.missing(options.write.read_text(encoding="utf-8"), options.parts):
@@ -101,8 +106,8 @@ def measure(options):
     try:
         postgres.start()
         tools = find_tools(options.bin_dir or str(postgres.bin_dir), compression=options.compression)
-        there, notes = about.wants(options.parts, tools)
-        parts = [part for part in options.parts if part != "agent-file" or there["letta"]]
+        there, notes = about.wants(list(options.parts), tools)
+        parts = {part: names for part, names in options.parts.items() if part != "agent-file" or there["letta"]}
         if not parts:
             sys.exit("\n".join(note for found in notes.values() for note in found))
         targets = _targets(options, postgres, tools, parts)
@@ -115,8 +120,8 @@ def measure(options):
             "used": about.used(next(iter(targets.values()))),
             "notes": notes,
         }
-        for part in parts:
-            result[part] = _measured(part, [targets[name] for name in PARTS[part]], options.rounds, there)
+        for part, names in parts.items():
+            result[part] = _measured(part, [targets[name] for name in names], options.rounds, there)
         result["machine"]["load_after"] = about.load()
         return result
     finally:
@@ -128,8 +133,10 @@ def measure(options):
 
 
 def _command(options):
-    only = " ARGS='--only %s'" % " ".join(options.parts) if options.only is not BY_DEFAULT else ""
-    return "make bench SIZE=%g ROUNDS=%d%s" % (options.size, options.rounds, only)
+    words = ["--only", *options.parts] if options.only is not BY_DEFAULT else []
+    words += ["--databases", *options.databases] if options.databases != sorted(NAMES) else []
+    arguments = " ARGS='%s'" % " ".join(words) if words else ""
+    return "make bench SIZE=%g ROUNDS=%d%s" % (options.size, options.rounds, arguments)
 
 
 def _measured(part, targets, rounds, there):
@@ -169,7 +176,7 @@ def _way(part, target, there, stack):
 def _targets(options, postgres, tools, parts):
     """Return {name: the databases that are wanted}, filled; what a killed bench left is removed."""
     shutil.rmtree(options.folder / "runs", ignore_errors=True)
-    wanted = list(dict.fromkeys(name for part in parts for name in PARTS[part]))
+    wanted = list(dict.fromkeys(name for names in parts.values() for name in names))
     sizes = {name: options.size * NAMES[name][0] for name in wanted}
     rows = hashlib.sha256(data.FILL_FILE.read_bytes()).hexdigest()
     marker = postgres.home / "databases.json"

@@ -167,8 +167,13 @@ def test_the_statements_take_the_numbers_and_keep_the_casts():
 
 
 def test_parts_come_in_their_own_order_and_four_times_the_size_only_when_asked_for():
-    assert arguments([]).parts == ["full", "partial", "load", "choices", "agent-file"]
-    assert arguments(["--only", "load-four", "full"]).parts == ["full", "load-four"]
+    assert list(arguments([]).parts) == ["full", "partial", "load", "choices", "agent-file"]
+    assert list(arguments(["--only", "load-four", "full"]).parts) == ["full", "load-four"]
+    assert arguments(["--databases", "letta_full", "messages_whole"]).parts == {
+        "full": ["letta_full"], "partial": ["letta_full"], "load": ["messages_whole"], "choices": ["messages_whole"],
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        arguments(["--only", "full", "--databases", "messages_whole"])
     assert arguments([]).rounds == 5
 
 
