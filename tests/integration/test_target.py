@@ -5,7 +5,7 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import target
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import assess, runs, target
 
 pytestmark = pytest.mark.slow
 
@@ -28,3 +28,27 @@ def test_a_database_that_cannot_be_read_for_another_reason_is_no_fenced_one(pg, 
     monkeypatch.setattr(target, "_live_contents", unreadable)
     with pytest.raises(RecoveryError, match="no route"):
         target.inspect_target(pg.server(), make_database("live").dbname)
+
+
+def test_a_run_that_meets_what_a_killed_one_still_drops_is_told_to_come_again_and_holds_nothing(world, monkeypatch):
+    plan = assess.plan_restore
+
+    def dropped_meanwhile(*arguments):
+        world.pg.drop_database(world.database)
+        return plan(*arguments)
+
+    monkeypatch.setattr(assess, "plan_restore", dropped_meanwhile)
+    with pytest.raises(RecoveryError, match="was dropped while this run looked at it") as refusal:
+        runs.begin(world.admin, world.run_options())
+    assert refusal.value.failure_class == "locked" and "again" in refusal.value.next_step
+    monkeypatch.undo()
+    assert runs.begin(world.admin, world.run_options())["plan"], "nothing is held"
+
+
+def test_what_is_wrong_for_itself_is_told_as_that(world, monkeypatch):
+    def wrong(*_arguments):
+        raise RecoveryError("preflight", "no room", next_step="make some")
+
+    monkeypatch.setattr(assess, "plan_restore", wrong)
+    with pytest.raises(RecoveryError, match="no room"):
+        runs.begin(world.admin, world.run_options())

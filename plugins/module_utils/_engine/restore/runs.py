@@ -19,7 +19,7 @@ from . import assess, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
 from .phases import PHASES
 from .reconcile import sleeptime
-from .target import inspect_target
+from .target import inspect_target, tell_of_changes
 
 RUNS = ".runs"
 
@@ -124,8 +124,10 @@ def begin(server, options, progress=None):
     try:
         with context.open:
             return _begin_locked(context)
-    except BaseException:
+    except BaseException as exc:
         lock.release(context.runs_root, key, context.run_id)
+        if isinstance(exc, RecoveryError) and exc.failure_class == "preflight":
+            tell_of_changes(server, options.database, context.target["live"], exc)
         raise
 
 

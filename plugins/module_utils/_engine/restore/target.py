@@ -53,6 +53,35 @@ def inspect_target(server, database, owner=""):
     return facts
 
 
+def tell_of_changes(server, database, seen, error):
+    """Return when the live database is what it was, so that the error stands.
+
+    :param seen: ``live`` of :func:`inspect_target`. :param error: what could not be done since.
+    :raises RecoveryError: ``locked`` where it was dropped, exchanged or fenced off meanwhile: that explains the error.
+    """
+    try:
+        with closing(connect(server)) as conn, conn.cursor() as cursor:
+            what = _change(seen, _live_facts(cursor, database))
+    except (RecoveryError, psycopg2.Error):
+        return  # the error at hand tells more
+    if what:
+        raise RecoveryError(
+            "locked",
+            "the live database was %s while this run looked at it: what an interrupted run has left behind still works on it (%s)"
+            % (what, error),
+            now="this run has changed nothing",
+            next_step="wait some seconds and run the same command again: it goes on from where that one ends",
+        ) from None
+
+
+def _change(seen, now):
+    if not seen or not now:
+        return ("dropped" if seen else "made") if bool(seen) != bool(now) else ""
+    if now["oid"] != seen["oid"]:
+        return "exchanged"
+    return "fenced off" if now["fenced"] and not seen["fenced"] else ""
+
+
 def _pairs(cursor, statement, params=None):
     cursor.execute(statement, params)
     return dict(cursor.fetchall())
