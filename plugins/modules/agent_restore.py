@@ -81,6 +81,16 @@ options:
     description: Bring back what models were sent and answered too (C(provider_traces)); large.
     type: bool
     default: false
+  blank:
+    description:
+      - Once everything is proven, and in the same transaction, make the whole database harmless as M(letta_ops.recovery.letta_blank)
+        does. For throw-away copies that servers run on; refused where the PostgreSQL server is not marked by C(letta_ops.rehearsal).
+    type: bool
+    default: false
+  blank_model_url:
+    description: With O(blank=true), the address of an OpenAI-compatible service for every agent. Without it one that leads nowhere.
+    type: str
+    default: ""
   why:
     description: Rows (C(messages message-…), C(tools_agents agent-…/tool-…)) of which the plan tells how they belong to what was asked for.
     type: list
@@ -197,6 +207,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial import begin, ending, facts, undo
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial.plan import Policies
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial.selection import Selection
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.rehearse import blank
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import facts as full_facts
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 
@@ -212,6 +223,7 @@ def _options(module):
         traces=p["traces"],
         **partial.conduct(p),
         why=tuple(p["why"]),
+        last=(lambda cursor, server: blank.empty(cursor, server, p["blank_model_url"])) if p["blank"] else None,
     )
 
 
@@ -265,6 +277,8 @@ def main():
         shared_policy=dict(type="str", choices=["keep", "overwrite", "copy"], default="keep"),
         messages_policy=dict(type="str", choices=["backup", "merge"], default="backup"),
         traces=dict(type="bool", default=False),
+        blank=dict(type="bool", default=False),
+        blank_model_url=dict(type="str", default=""),
         why=names,
         run_dir=dict(type="path"),
         restore_id=dict(type="str", default=""),

@@ -113,8 +113,13 @@ def letta_shape(pg):
     server = pg.create_letta_database("letta_shape", password=PASSWORD, schema="letta")
     install_schema(server)
     fill(server)
-    pg.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(sql.Identifier(ADMIN), sql.Literal(ADMIN_PASSWORD)))
+    make_admin(pg)
     return server.dbname
+
+
+def make_admin(pg):
+    """Make the role that restores, whose password wants care."""
+    pg.execute(sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(sql.Identifier(ADMIN), sql.Literal(ADMIN_PASSWORD)))
 
 
 @dataclass

@@ -11,11 +11,14 @@ import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import manifest as manifests
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import trees, volumes
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.letta.outward import secret_columns
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from tests.faults.kit import reseal
-from tests.integration.restore_kit import PASSWORD
+from tests.integration.restore_kit import HOST, PASSWORD, World, install_schema, make_admin
 from tests.integration.test_catalog import flip, largest
 from tests.lab import ROOT
 from tests.lab.letta_install import letta_home
+from tests.lab.postgres import EmbeddedPostgres
 from tests.lab.seed import SAMPLE_KEY
 
 pytestmark = pytest.mark.slow
@@ -210,3 +213,37 @@ def test_a_staging_inventory_that_names_production_is_refused(stage):
     played = stage.play("rehearse.yml", "-e", json.dumps(given))
     assert played.rc == 4 and "names hosts of the inventory that is rehearsed: db1" in played.output, played.output[-3000:]
     assert stage.fingerprint() == before
+
+
+@pytest.fixture
+def staging(tmp_path, sample_set):
+    """A system of one's own, on a PostgreSQL server that is marked as one of rehearsals."""
+    server = EmbeddedPostgres(tmp_path / "server", fsync=False, settings={"letta_ops.rehearsal": "staging"})
+    try:
+        server.start()
+        make_admin(server)
+        install_schema(server.create_letta_database("letta_staging", password=PASSWORD, schema="letta"))
+        world = World(server, "letta_staging", tmp_path)
+        os.makedirs(world.root, 0o700)
+        world.copy_set(sample_set)
+        world.variables = {"letta_encryption_key": SAMPLE_KEY, "letta_version": "0.16.8"}
+        yield world
+    finally:
+        server.destroy()
+
+
+def test_a_staging_system_of_ones_own_is_overwritten_by_the_set_blanked_and_production_is_not(stage, staging):
+    inventory = staging.inventory()
+    inventory.write_text(inventory.read_text(encoding="utf-8").replace(HOST, "staging1"), encoding="utf-8")
+    given = {"letta_rehearse_place": "hosts", "letta_rehearse_inventory": str(inventory), "letta_rehearse_agents": 1,
+             "letta_rehearse_target": "staging1/%s" % staging.database, "letta_rehearse_sets": [SAMPLE.name]}  # fmt: skip
+    before, older = stage.fingerprint(), staging.fingerprint()
+    played = stage.play("rehearse.yml", "-e", json.dumps(given), timeout=600)
+    record = of(played, SAMPLE.name)
+    assert (played.rc, record["verdict"], record["reason"]) == (0, "passed", ""), played.output[-6000:]
+    assert record["tables"]["differ"] == 0 and record["tables"]["equal"] > 40 and len(record["agents"]["restored"]) == 1
+    holders = {table for table, _column in secret_columns() if query(staging.live, "SELECT 1 FROM letta.%s LIMIT 1" % table)}
+    assert "agent_environment_variables" in holders, "nothing was there to be blanked"
+    for table, column in secret_columns():
+        assert query(staging.live, "SELECT count(*) FROM letta.%s WHERE %s::text <> ''" % (table, column)) == [(0,)], (table, column)
+    assert stage.fingerprint() == before and staging.fingerprint()["oid"] != older["oid"]

@@ -41,6 +41,7 @@ class PartialOptions:
     :param embed: function (texts, model, dimensions) -> vectors for files without passages; None: they are only told.
     :param upgrade: function ``(scratch :class:`Server`, revision)`` that returns the ``upgrade`` of :class:`MigrateOptions`; None without
         a command.
+    :param last: function (cursor, :class:`Server`), called when everything is proven and nothing committed yet; None: nothing to do.
     """
 
     base: runs.RunOptions
@@ -56,6 +57,7 @@ class PartialOptions:
     busy_wait: int = 60
     patience: int = 30
     upgrade: object = None
+    last: Any = None
     why: tuple = ()  # rows ("<table> <key>") whose way into the closure the plan tells
 
 

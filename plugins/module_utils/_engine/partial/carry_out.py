@@ -67,6 +67,8 @@ def _carry_out(server, journal, options, cut, began):
         bench.run("set constraints all immediate")
         done_to = touched.gather(bench, made)
         made["notes"] = notes + made["notes"] + apply.waiting(bench)
+        if options.last:
+            options.last(bench.cursor, server)
         bench.cursor.connection.commit()
     held = round(time.monotonic() - held_from[0], 3)
     told = {key: made[key] for key in ("rows", "shared", "mapped", "notes")}

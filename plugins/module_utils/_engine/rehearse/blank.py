@@ -35,22 +35,28 @@ def blank(server, model_url, check=False):
     :raises RecoveryError: ``preflight`` when the server is not marked as one of rehearsals: it may be production's.
     """
     with closing(connect(server, autocommit=False)) as conn, conn.cursor() as cursor:
-        require_mark(cursor, server)
-        there = columns(cursor)
-        if ("agents", "id") not in there:
-            raise RecoveryError(
-                "preflight", "%s shows no table of Letta to this role" % server, now="nothing was changed",
-                next_step="name the restored database, whose search_path leads to Letta's schema",
-            )  # fmt: skip
-        done = {}
-        for name, statement, params in _statements(there, model_url or outward.NOWHERE):
-            cursor.execute(statement, params)
-            if cursor.rowcount:
-                done[name] = done.get(name, 0) + cursor.rowcount
+        done = empty(cursor, server, model_url)
         if check:
             conn.rollback()
         else:
             conn.commit()
+    return done
+
+
+def empty(cursor, server, model_url):
+    """Empty it in the transaction that the cursor is in. Parameters, result and errors as those of :func:`blank`."""
+    require_mark(cursor, server)
+    there = columns(cursor)
+    if ("agents", "id") not in there:
+        raise RecoveryError(
+            "preflight", "%s shows no table of Letta to this role" % server, now="nothing was changed",
+            next_step="name the restored database, whose search_path leads to Letta's schema",
+        )  # fmt: skip
+    done = {}
+    for name, statement, params in _statements(there, model_url or outward.NOWHERE):
+        cursor.execute(statement, params)
+        if cursor.rowcount:
+            done[name] = done.get(name, 0) + cursor.rowcount
     return done
 
 
