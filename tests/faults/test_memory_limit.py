@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Group:
     def __init__(self, root, name, limit):
         self.limit = limit
         self.path, self.first = root / name, (root / "memory.limit_in_bytes").exists()
+        if not (self.first or (root / "cgroup.subtree_control").exists()):
+            raise OSError("%s is a folder like any other, not the kernel's" % root)
         self.path.mkdir()
         self.write("memory.limit_in_bytes" if self.first else "memory.max", limit)
         with suppress(OSError):  # the kernel may not count it; there may be none
@@ -29,6 +32,13 @@ class Group:
 
     def write(self, name, value):
         (self.path / name).write_text("%s\n" % value, encoding="ascii")
+
+    def end(self):
+        """Remove it as soon as its last process has ended: the one that watches over a detached module looks every 5 s."""
+        until = time.monotonic() + 30
+        while (self.path / "cgroup.procs").read_text(encoding="ascii") and time.monotonic() < until:
+            time.sleep(0.1)
+        self.path.rmdir()
 
     def peak(self):
         """Return the most bytes it had, what the kernel keeps of files among them."""
@@ -56,7 +66,7 @@ def limited(request, tmp_path):
     interpreter.write_text("#!/bin/sh\necho $$ >%s/cgroup.procs\nexec %s \"$@\"\n" % (group.path, sys.executable), encoding="utf-8")
     interpreter.chmod(0o755)
     yield group, interpreter
-    group.path.rmdir()
+    group.end()
 
 
 def with_a_large_message(world, megabytes):
