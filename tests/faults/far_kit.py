@@ -9,6 +9,7 @@ from dataclasses import replace
 from psycopg2 import sql
 
 from tests.faults import engine_kit
+from tests.integration.partial_engine_kit import Part
 from tests.integration.restore_kit import ADMIN, ADMIN_PASSWORD, PASSWORD, World, fill, install_schema
 from tests.lab import places, wire
 from tests.lab.postgres import EmbeddedPostgres
@@ -23,6 +24,18 @@ class FarWorld(World):
     @property
     def admin(self):
         return replace(super().admin, host=wire.FAR)
+
+
+class FarPart(Part):
+    """A target of partial restores, and its store; its server has the address of the far end."""
+
+    @property
+    def server(self):
+        return replace(super().server, host=wire.FAR)
+
+    @property
+    def live(self):
+        return replace(super().live, host=wire.FAR)
 
 
 def start_server(folder):

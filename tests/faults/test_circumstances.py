@@ -4,7 +4,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -15,7 +15,8 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import Server
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import cutover, endings, runs, stage
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
-from tests.integration.restore_kit import PASSWORD, content, fill, install_schema
+from tests.faults import engine_kit
+from tests.integration.restore_kit import PASSWORD, add_writes, content, fill, install_schema
 
 pytestmark = pytest.mark.slow
 
@@ -116,6 +117,32 @@ def test_the_time_of_a_set_is_that_of_the_server_in_utc_whatever_zone_it_lives_i
         monkeypatch.undo()
         time.tzset()
     assert abs((datetime.now(timezone.utc) - taken).total_seconds()) < 120
+
+
+@pytest.mark.fault(36, "jump")
+@pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(days=400)], ids=["back", "ahead"])
+def test_a_clock_that_jumps_in_mid_run_does_not_fail_it_and_nothing_that_is_kept_goes_early(world, monkeypatch, jump):
+    before = world.fingerprint()
+    restore(world)
+    add_writes(world.live)
+    later, service, now, stage_set = world.fingerprint(), engine_kit.Service(world), time.time, stage.stage_set
+
+    def staged(*args):
+        done = stage_set(*args)
+        monkeypatch.setattr(time, "time", lambda: now() + jump.total_seconds())
+        return done
+
+    monkeypatch.setattr(stage, "stage_set", staged)
+    ending = restore(world)
+    assert (ending["status"], ending["dropped"]) == ("succeeded", [])
+    assert 0 <= ending["downtime_seconds"] < 60
+    monkeypatch.undo()
+    add_writes(world.live)
+    latest = world.fingerprint()
+    assert restore(world)["dropped"] == []
+    assert {before["oid"], later["oid"], latest["oid"]} <= set(world.databases().values())
+    engine_kit.take_back(world, service, world.run_options())
+    assert world.fingerprint() == latest
 
 
 @pytest.mark.fault(21, "reattach")

@@ -8,9 +8,13 @@ from contextlib import closing
 import pytest
 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import connection
-from tests.faults import far_kit
-from tests.integration.restore_kit import add_writes, content
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial import apply
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import connection, stamp
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.cutover import oid_of
+from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
+from tests.faults import engine_kit, far_kit
+from tests.integration.partial_engine_kit import AGENTS, differing, load_sample, store_sample
+from tests.integration.restore_kit import PASSWORD, add_writes, content
 from tests.lab import places, wire
 
 pytestmark = pytest.mark.slow
@@ -152,3 +156,99 @@ def test_a_server_that_only_takes_its_time_is_not_taken_for_a_dead_one(line, wor
         began = time.monotonic()
         connection.query(world.admin, "SELECT pg_sleep(%s)", (2 * DEAD_AFTER,))
     assert time.monotonic() - began > 2 * DEAD_AFTER
+
+
+def dies(line):
+    line.cut()
+
+
+def gives_no_answers(line):
+    line.cut_answers()
+
+
+HOW = pytest.mark.parametrize("fails", [dies, gives_no_answers])
+
+
+@pytest.mark.fault(20, "database")
+@pytest.mark.fault(21, "commit")
+@HOW
+def test_a_line_that_fails_at_the_exchange_leaves_one_whole_database_and_the_next_run_ends_well(line, world, impatient, monkeypatch, fails):
+    with line.far():
+        old = content(world.fingerprint())
+    service, write = engine_kit.Service(world), stamp.write
+
+    def written(*args):
+        write(*args)  # the last statement before COMMIT
+        fails(line)
+
+    monkeypatch.setattr(stamp, "write", written)
+    work = far_kit.AtWork(line, engine_kit.restore, world, service, world.run_options())
+    assert work.ended_within(90)
+    monkeypatch.undo()
+    (journal,) = [run for run in world.journals() if run.data["status"] != "succeeded"]
+    with line.near():
+        ending = engine_kit.put_back(world, service, journal)
+    assert ending["failure_class"] == "manual_help_needed"
+    assert ending["now"].startswith("not known: what was begun could not be put right")
+    assert service.state() == "stopped"
+    line.shape()
+    with line.far():
+        assert (oid_of(world.admin, world.database) == journal.data["side"]["oid"]) == (fails is gives_no_answers)
+    with line.near():
+        far_kit.restore(world)
+    with line.far():
+        assert content(world.fingerprint()) == world.saved != old
+        assert world.leftovers(world.kept_names()) == []
+
+
+@pytest.fixture(scope="module")
+def far_sample(line, server):
+    with line.far():
+        return load_sample(server)
+
+
+@pytest.fixture
+def part(line, server, far_sample, tmp_path):
+    line.shape()
+    with line.far():
+        server.clone_database("far_part", far_sample, password=PASSWORD)
+    yield far_kit.FarPart(server, "far_part", str(tmp_path / "store"), store_sample(tmp_path / "store"))
+    line.shape()
+    with line.far():
+        server.drop_database("far_part")
+
+
+@pytest.mark.fault(21, "commit")
+@HOW
+def test_a_line_that_fails_at_the_commit_of_a_partial_restore_is_told_as_that_and_the_next_run_ends_well(
+    line, part, impatient, monkeypatch, fails
+):
+    agent, waiting = AGENTS["support"], apply.waiting
+    with line.near():
+        new = part.contents()
+        part.delete_agent(agent)
+        begun = part.plan(agents=[agent])
+
+    def waited(bench):
+        bench.run("set tcp_keepalives_idle = 300")  # the server is as patient as without this test
+        found = waiting(bench)  # the last statement before COMMIT
+        time.sleep(0.5)  # its answer is acknowledged: nothing that the server would send again tells it that nobody is there
+        fails(line)
+        return found
+
+    monkeypatch.setattr(apply, "waiting", waited)
+    work = far_kit.AtWork(line, part.carry_out, begun)
+    assert work.ended_within(90)
+    monkeypatch.undo()
+    assert isinstance(work.error, RecoveryError)
+    assert "lost in mid-work" in work.error.message
+    with line.near():
+        ending = part.fail(begun)
+    assert (ending["failure_class"], ending["status"]) == ("manual_help_needed", "failed")
+    assert "whole, or not at all: PostgreSQL cannot be asked which" in ending["now"]
+    line.shape()
+    with line.near():
+        part.restore(agents=[agent])
+        assert differing(new, part.contents()) == []
+    ended = Journal.load(begun["run_dir"]).data["status"]
+    assert ended == ("succeeded" if fails is gives_no_answers else "failed")

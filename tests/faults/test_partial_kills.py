@@ -88,7 +88,7 @@ def test_killed_postgres_leaves_live_as_before_or_as_after(part):
     part.delete_agent(AGENT)
     old = part.contents()
     begun = part.plan(agents=[AGENT])
-    killer = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'letta_ops partial'"
+    killer = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'letta_ops partial%'"
 
     def kill_soon():
         while not any(row[0] for row in part.sql(killer)):
@@ -96,7 +96,7 @@ def test_killed_postgres_leaves_live_as_before_or_as_after(part):
 
     process = FORK.Process(target=kill_soon)
     process.start()
-    with pytest.raises(RecoveryError, match=r"PostgreSQL refused|cannot connect"):
+    with pytest.raises(RecoveryError, match=r"lost in mid-work|cannot connect"):
         part.carry_out(begun)
     process.join(30)
     part.fail(begun)

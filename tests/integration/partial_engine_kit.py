@@ -108,8 +108,8 @@ class Part:
         return dict(outcome, **touched.of(journal))
 
     def fail(self, begun):
-        """End a run that failed."""
-        ending.fail(self.server, self.root, Journal.load(begun["run_dir"]), {})
+        """End a run that failed; returns what is true then."""
+        return ending.fail(self.server, self.root, Journal.load(begun["run_dir"]), {})
 
     def undo(self, restore_id=None):
         """Take a run back, by default the last that succeeded; returns (plan, outcome)."""
@@ -142,9 +142,8 @@ def renew_tools(part, which):
     )
 
 
-@pytest.fixture(scope="session")
-def sample_live(pg):
-    """Name of a database with the sample's content, to be cloned; never connect to it."""
+def load_sample(pg):
+    """Make a database with the sample's content, to be cloned; returns its name. Never connect to it."""
     set_dir = next(path for path in SETS.iterdir() if path.name.startswith("lb-"))
     manifest = manifests.load(str(set_dir))
     server = pg.create_letta_database("partial_sample", password=PASSWORD, schema="letta")
@@ -156,18 +155,29 @@ def sample_live(pg):
     return server.dbname
 
 
-@pytest.fixture
-def part(pg, sample_live, tmp_path):
-    """A live database equal to the sample set, and that set in a store."""
-    name = "part_%s" % secrets.token_hex(4)
+def store_sample(root):
+    """Make a store with the sample's set; returns the set's id."""
     set_dir = next(path for path in SETS.iterdir() if path.name.startswith("lb-"))
-    root = tmp_path / "store"
     os.makedirs(root, 0o700)
     shutil.copytree(set_dir, root / set_dir.name)
     for path in Path(root).rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
+    return set_dir.name
+
+
+@pytest.fixture(scope="session")
+def sample_live(pg):
+    """Name of a database with the sample's content, to be cloned; never connect to it."""
+    return load_sample(pg)
+
+
+@pytest.fixture
+def part(pg, sample_live, tmp_path):
+    """A live database equal to the sample set, and that set in a store."""
+    name = "part_%s" % secrets.token_hex(4)
+    set_id = store_sample(tmp_path / "store")
     pg.clone_database(name, sample_live, password=PASSWORD)
-    yield Part(pg, name, str(root), set_dir.name)
+    yield Part(pg, name, str(tmp_path / "store"), set_id)
     for (existing,) in query(pg.server(dbname="postgres"), "SELECT datname FROM pg_database"):
         if existing.startswith(name):
             pg.drop_database(existing)

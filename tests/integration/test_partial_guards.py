@@ -46,7 +46,7 @@ def test_a_request_that_waited_for_the_agent_is_told_since_it_may_write_back_wha
         "create trigger slow before insert on messages for each row execute function slowly()"
     )
     writing = (
-        "select 1 from pg_stat_activity where application_name = 'letta_ops partial' and query like 'insert into \"letta\".\"messages\"%'"
+        "select 1 from pg_stat_activity where application_name like 'letta_ops%' and query like 'insert into \"letta\".\"messages\"%'"
     )
 
     def ask():

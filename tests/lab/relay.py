@@ -21,10 +21,10 @@ class Direction:
         self.source, self._target, self._dice = source, target, random.Random(seed)
         self._queue, self._free_at, self._number = [], 0.0, 0
 
-    def take(self, shape):
+    def take(self, shape, loss):
         """Read a packet and send it on its way, or lose it."""
         packet, now = os.read(self.source, _LARGEST), time.monotonic()
-        if self._dice.random() < shape["loss"] or len(self._queue) >= _WAITING:
+        if self._dice.random() < loss or len(self._queue) >= _WAITING:
             return
         self._free_at = max(now, self._free_at) + (len(packet) / shape["rate"] if shape["rate"] else 0)
         self._number += 1
@@ -44,18 +44,18 @@ class Direction:
 def relay(near, far):
     """Carry packets until standard input ends; each of its lines is a new shape."""
     directions = [Direction(near, far, 1), Direction(far, near, 2)]
-    shape = {"delay": 0.0, "loss": 0.0, "rate": 0}
+    shape = {"delay": 0.0, "loss": [0.0, 0.0], "rate": 0}
     while True:
         waits = [left for left in (direction.give() for direction in directions) if left is not None]
         ready = select.select([near, far, 0], [], [], min(waits) if waits else None)[0]
-        for direction in directions:
-            if direction.source in ready:
-                direction.take(shape)
-        if 0 in ready:
+        if 0 in ready:  # first: what is sent after the line was cut is lost
             lines = os.read(0, _LARGEST).splitlines()  # whole ones: a pipe does not part what is as short
             if not lines:
                 return
             shape = json.loads(lines[-1])
+        for direction, loss in zip(directions, shape["loss"]):
+            if direction.source in ready:
+                direction.take(shape, loss)
 
 
 if __name__ == "__main__":

@@ -69,18 +69,23 @@ class Wire:
         self._relay.wait(10)
         self._remove()
 
-    def shape(self, delay=0.0, loss=0.0, rate=0):
+    def shape(self, delay=0.0, loss=0.0, rate=0, lost_answers=None):
         """Make the line so from now on.
 
         :param delay: seconds of each packet, either way. :param loss: share of the packets, 1 is a dead line.
-        :param rate: bytes a second of either way, 0 for no limit.
+        :param rate: bytes a second of either way, 0 for no limit. :param lost_answers: share lost of what comes back, where it is another.
         """
-        self._relay.stdin.write(json.dumps({"delay": delay, "loss": loss, "rate": rate}) + "\n")
+        lost = [loss, loss if lost_answers is None else lost_answers]
+        self._relay.stdin.write(json.dumps({"delay": delay, "loss": lost, "rate": rate}) + "\n")
         self._relay.stdin.flush()
 
     def cut(self):
         """Lose every packet from now on; nobody is told."""
         self.shape(loss=1)
+
+    def cut_answers(self):
+        """Lose every packet that comes back from now on: what is sent arrives, and whoever sent it never hears so."""
+        self.shape(lost_answers=1)
 
     def near(self):
         """Be at this end for a while: connections of this thread and those it starts, and processes they start."""

@@ -103,8 +103,8 @@ def everything(module, options):
     try:
         done = apply(module, options, journal)
     except RecoveryError as error:
-        ending.fail(server(module), module.params["backup_root"], journal, error.as_dict())
-        raise
+        end = ending.fail(server(module), module.params["backup_root"], journal, error.as_dict())
+        raise error.with_now(end["now"], end["next_step"]) from None
     return {**begun, **done, **finish(module, journal), "changed": True}
 
 

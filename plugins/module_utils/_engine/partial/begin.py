@@ -16,6 +16,7 @@ from ..backup import store
 from ..errors import RecoveryError
 from ..letta import closure, releases
 from ..letta.linking import rules_for
+from ..postgres import clock
 from ..postgres.pieces import Saved
 from ..postgres.sidedb import side_name
 from ..progress import Progress
@@ -101,7 +102,7 @@ def plan(server, options, progress=None):
     folder = os.path.join(runs_root, run_id)
     try:
         ending.settle(server, runs_root, key)
-        ending.sweep(runs_root, key, time.time())
+        ending.sweep(runs_root, key, clock.clocks(server)[0])
         durable.make_private_dir(folder)
         begun, facts = _planned(_Run(server, options, target, key, run_id, folder, progress or Progress(None)))
         return _opened(begun, facts, options, runs_root, key)

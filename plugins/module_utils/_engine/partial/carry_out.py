@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..restore import phasenotes
 from . import apply, slices, touched, unread, workbench
-from .ending import APPLY, BEFORE
+from .ending import APPLY, BEFORE, session_name
 from .plan import Policies, work_out
 
 _WORDS = (("add", "rows added"), ("change", "changed"), ("remove", "removed"))
@@ -44,7 +44,7 @@ def _carry_out(server, journal, options, cut, began):
     folder = os.path.join(journal.run_dir, BEFORE)
     shutil.rmtree(folder, ignore_errors=True)
     os.mkdir(folder, 0o700)
-    with workbench.opened(server, options.patience) as bench:
+    with workbench.opened(server, options.patience, session_name(journal.run_id)) as bench:
         notes, held_from = [], []
 
         def hold(loaded):  # as late as can be: nobody waits while the slice is read

@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from .. import durable
 from ..backup import fetch
+from ..errors import RecoveryError
 from ..postgres.connection import connect, psycopg2
 from ..restore import journal as journals
 from ..restore import lock, runs
@@ -18,8 +19,10 @@ from ..restore.plan import undo_command
 
 SLICE, BEFORE = "slice", "before"
 APPLY = "apply"
+_NOT_KNOWN = "the rows are in the live database whole, or not at all: PostgreSQL cannot be asked which"
+_LOCKED = "live database untouched; rows of these agents may stay locked for minutes"
 APPLIED = "the rows are in the live database, and were proven there; what came after that failed"
-COMMIT_GRACE = 15  # seconds for the server to end the transaction of a process that was killed
+COMMIT_GRACE = 15  # seconds for the server to end the transaction of a process that was killed, or that it cannot reach any more
 
 
 def settle(server, runs_root, key):
@@ -32,8 +35,7 @@ def settle(server, runs_root, key):
         if journal.data["target"] != key or journal.data["status"] not in journals.UNFINISHED:
             continue
         durable.sweep(journal.run_dir)
-        entry = journal.entry(APPLY)
-        if entry and (entry["state"] == "done" or _committed(server, entry["xid"])):
+        if _applied(server, journal):
             _keep(journal)
             done.append(journal.run_id)
         else:
@@ -42,19 +44,49 @@ def settle(server, runs_root, key):
     return done
 
 
-def _committed(server, xid):
-    """Tell whether a transaction was committed; waits for one whose process was killed a moment ago."""
+def _applied(server, journal):
+    """Tell whether the one transaction of a run was committed; ends the session that a killed one, or one whose line died, left open.
+
+    Such a session keeps rows of live locked until the server finds out by itself, minutes later; and a COMMIT on its way could still
+    come to it after this was asked.
+    """
+    entry = journal.entry(APPLY)
+    if entry and entry["state"] == "done":
+        return True
     deadline = time.monotonic() + COMMIT_GRACE
     with closing(connect(server)) as conn, conn.cursor() as cursor:
-        while True:
-            try:
-                cursor.execute("select pg_xact_status(%s::xid8)", (xid,))
-                status = cursor.fetchone()[0]
-            except psycopg2.errors.InvalidParameterValue:
-                return False  # of another cluster, or from after a crash that lost it
-            if status != "in progress" or time.monotonic() > deadline:
-                return status == "committed"
+        while _left_open(cursor, journal.run_id):
+            if time.monotonic() > deadline:
+                raise RecoveryError(
+                    "locked", "a session of run %s in PostgreSQL does not end, and with it whether its rows are live" % journal.run_id,
+                    now="live is as before that run or as after it, whole",
+                    next_step="run the same command again in a moment; to see it: SELECT * FROM pg_stat_activity"
+                    " WHERE application_name = '%s'" % session_name(journal.run_id),
+                )  # fmt: skip
             time.sleep(0.2)
+        return bool(entry) and _committed(cursor, entry["xid"])
+
+
+def session_name(run_id):
+    """Return what ``pg_stat_activity`` shows of the session in which a run writes."""
+    return "letta_ops partial %s" % run_id
+
+
+def _left_open(cursor, run_id):
+    cursor.execute("select pid from pg_stat_activity where application_name = %s", (session_name(run_id),))
+    found = cursor.fetchall()
+    for pid in found:
+        with suppress(psycopg2.errors.InsufficientPrivilege):  # of a role that may not be told to end: it is waited for
+            cursor.execute("select pg_terminate_backend(%s)", pid)
+    return bool(found)
+
+
+def _committed(cursor, xid):
+    try:
+        cursor.execute("select pg_xact_status(%s::xid8)", (xid,))
+        return cursor.fetchone()[0] == "committed"
+    except psycopg2.errors.InvalidParameterValue:
+        return False  # of another cluster, or from after a crash that lost it
 
 
 def _keep(journal):
@@ -108,8 +140,10 @@ def fail(server, root, journal, failure):
 
     :returns: {"status", "failure_class", "now", "next_step", "undo", "phases"}.
     """
-    entry = journal.entry(APPLY)
-    applied = bool(entry) and (entry["state"] == "done" or _committed(server, entry["xid"]))
+    try:
+        applied = _applied(server, journal)
+    except RecoveryError as error:
+        return _not_told(journal, error)
     if applied:
         _keep(journal)
     else:
@@ -122,5 +156,18 @@ def fail(server, root, journal, failure):
         "now": APPLIED if applied else failure.get("now", ""),
         "next_step": failure.get("next_step", "") if not applied else "look at it; to take it back: %s" % undo_command(journal.run_id),
         "undo": journal.data.get("undo") or {},
+        "phases": journal.data["phases"],
+    }
+
+
+def _not_told(journal, error):
+    """Return the ending of a run of which PostgreSQL cannot be asked. Its journal and lock stay: the next run asks."""
+    begun = journal.entry(APPLY) is not None
+    return {
+        "status": "failed",
+        "failure_class": "manual_help_needed" if begun else "preflight",
+        "now": "%s (%s); its journal is %s" % (_NOT_KNOWN if begun else _LOCKED, error.message, journal.path),
+        "next_step": "mend that, then run the same command again: it asks PostgreSQL which of both is true, and goes on from there",
+        "undo": {},
         "phases": journal.data["phases"],
     }

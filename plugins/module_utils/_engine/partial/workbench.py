@@ -15,7 +15,7 @@ from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..letta import closure
 from ..letta.closure import Rule
 from ..postgres.catalog import quote_ident, quote_table
-from ..postgres.connection import connect, psycopg2
+from ..postgres.connection import connect, lost, psycopg2
 from ..postgres.relations import insert_order, read_relations
 from ..postgres.rowsums import record_text
 from ..postgres.sidedb import first_line
@@ -167,13 +167,14 @@ class Workbench:
 
 
 @contextmanager
-def opened(server, patience=60):
+def opened(server, patience=60, name="letta_ops partial"):
     """Yield a :class:`Workbench` in one transaction that is rolled back unless the block commits it.
 
-    :param server: who may write Letta's tables. :param patience: seconds to wait for a lock.
-    :raises RecoveryError: ``preflight`` when a temporary table cannot be made; ``load_failed`` with PostgreSQL's own words else.
+    :param server: who may write Letta's tables. :param patience: seconds to wait for a lock. :param name: shown by ``pg_stat_activity``.
+    :raises RecoveryError: ``preflight`` when a temporary table cannot be made, or the connection is lost; ``load_failed`` with
+        PostgreSQL's own words else.
     """
-    conn = connect(server, application_name="letta_ops partial", autocommit=False, canonical=True)
+    conn = connect(server, application_name=name, autocommit=False, canonical=True)
     try:
         with conn.cursor() as cursor:
             cursor.execute("set local statement_timeout = 0")
@@ -194,6 +195,9 @@ def opened(server, patience=60):
             next_step="look who it is in pg_stat_activity, wait, and run the same command again",
         ) from None  # fmt: skip
     except psycopg2.Error as exc:
+        gone = lost(server, exc)
+        if gone:
+            raise gone from None
         raise RecoveryError(
             "load_failed", "PostgreSQL refused in %s: %s" % (server.dbname, first_line(exc)), now=LIVE_UNTOUCHED,
             next_step="run the same command again with -vvv",

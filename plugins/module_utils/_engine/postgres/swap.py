@@ -125,11 +125,17 @@ def exchange(server, live, side, previous, generation=""):
 
 
 def _went_through(server, live, new, pid, patience=10.0):
-    """Tell whether an exchange whose session was lost was committed, once that session has ended on the server too."""
+    """Tell whether an exchange whose session was lost was committed, once that session has been ended on the server too.
+
+    It is not left to find out by itself: a COMMIT that is still on its way to it would be obeyed after this was asked.
+    """
     deadline = time.monotonic() + patience
     with closing(connect(server)) as conn, conn.cursor() as cursor:
         while time.monotonic() < deadline:
-            cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,))
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND starts_with(application_name, 'letta_ops')",
+                (pid,),
+            )
             if cursor.fetchone() is None:
                 break
             time.sleep(0.1)

@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import os
-import time
 
 from ..backup import fetch
 from ..errors import RecoveryError
-from ..postgres import swap
+from ..postgres import clock, swap
 from . import cutover, lock, recovery, servers
 from . import journal as journals
 from .journal import stamp
@@ -72,7 +71,8 @@ def finish(server, root, journal, phases):
             "next_step": "ansible-playbook playbooks/restore-full.yml --tags cutover,verify",
         }
     sleeptime.resume(server.database(data["names"]["live"]), journal)
-    until = time.time() + data["keep_previous_seconds"]
+    earlier, later = clock.clocks(server)
+    until = later + data["keep_previous_seconds"]
     undo = {}
     if data.get("previous"):
         undo = {"command": undo_command(journal.run_id), "valid_until": stamp(until)}
@@ -80,7 +80,7 @@ def finish(server, root, journal, phases):
         undo = {"command": undo_by_set(data["safety_set"]), "valid_until": stamp(until)}
     seconds = downtime(journal)
     journal.finish(journals.SUCCEEDED, downtime_seconds=seconds, undo=undo, valid_until=stamp(until))
-    dropped = recovery.sweep(server, runs_root, data["target"], time.time())
+    dropped = recovery.sweep(server, runs_root, data["target"], earlier)
     fetch.clear(root, data["set_id"])
     lock.release(runs_root, data["target"], journal.run_id)
     return {"status": "succeeded", "downtime_seconds": seconds, "undo": undo, "dropped": dropped, "phases": data["phases"]}

@@ -33,7 +33,7 @@ CRASH_VARIABLE = "LETTA_OPS_CRASH_AT"
 
 def utc_now():
     """Return the current time as ``2026-11-21T03:30:00.123Z``."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc)
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + "%03dZ" % (now.microsecond // 1000)
 
 

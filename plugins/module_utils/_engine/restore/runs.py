@@ -13,7 +13,7 @@ from typing import Any
 from ..backup import fetch, store
 from ..backup.trust import ANYBODY, OPEN, Seal, Trust
 from ..errors import LIVE_UNTOUCHED, RecoveryError
-from ..postgres import sidedb
+from ..postgres import clock, sidedb
 from ..progress import Progress
 from . import assess, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
@@ -186,7 +186,7 @@ def _close(context, journal, outcome):
         return
     if outcome == recovery.SWAPPED:
         sleeptime.resume(server.database(journal.data["names"]["live"]), journal)
-        kept_until = journals.stamp(time.time() + journal.data["keep_previous_seconds"])
+        kept_until = journals.stamp(clock.clocks(server)[1] + journal.data["keep_previous_seconds"])
         journal.finish(journals.SUCCEEDED, verified=False, valid_until=journal.data.get("valid_until") or kept_until, rolling_back=False)
         return
     recovery.drop_side(server, journal)
@@ -251,7 +251,7 @@ def _open_journal(context, info, manifest, plan):
     if plan["kind"] == "unchanged":
         lock.release(context.runs_root, context.key, run_id)
         return begun
-    recovery.sweep(context.server, context.runs_root, context.key, time.time())
+    recovery.sweep(context.server, context.runs_root, context.key, clock.clocks(context.server)[0])
     fetch.sweep(context.options.root, set(store.sets_in_use(context.options.root)) | {info.id})
     journal = journals.Journal.create(
         context.runs_root,
