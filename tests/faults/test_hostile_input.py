@@ -122,6 +122,7 @@ def test_folders_with_nasty_names_in_the_store_are_no_sets_and_do_no_harm(world,
     assert "restore %s" % found.name in played.output
     listed = world.play("catalog.yml")
     assert listed.rc == 0, listed.output[-3000:]
+    assert " ".join(listed.output.split()).count("NOT USABLE") == len(nasty(nest)) + 1
     assert sang(nest) == []
 
 

@@ -25,6 +25,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgre
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import connect, query
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.digest import digest_database
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.redisserver import RedisServer
+from tests.faults.test_secrets import Searcher
 from tests.integration.restore_kit import HEAD, PASSWORD
 from tests.lab import ROOT
 from tests.lab.valkey import EmbeddedValkey
@@ -238,7 +239,7 @@ def dumps_of(database):
 def test_no_password_is_in_the_arguments_of_any_process(stuck):
     everything = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
     assert b"pg_dump" in everything
-    assert PASSWORD.encode() not in everything
+    assert Searcher(password=PASSWORD).find(everything) == set(), "as it is, or as a connection string, a URI or a shell has it"
 
 
 def test_a_backup_killed_in_the_middle_passes_for_no_set_and_the_next_one_clears_it_away(stuck, options, live, pg):

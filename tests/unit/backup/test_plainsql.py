@@ -116,14 +116,17 @@ def test_a_newline_in_a_table_name_smuggles_no_command_through_a_comment():
 
 @pytest.mark.fault(10, "newline")
 def test_a_quoted_name_with_a_newline_and_a_command_runs_nothing():
-    line, _reason = refusal(HEAD + 'CREATE TABLE letta."evil\n\\! touch canary\n" (a int); SELECT 1;\n' + TAIL)
-    assert line > HEAD.count("\n")
+    found = refusal(HEAD + 'CREATE TABLE letta."evil\n\\! touch canary\n" (a int); SELECT 1;\n' + TAIL)
+    assert found == (HEAD.count("\n") + 1, "a name with a line break in it")
 
 
 @pytest.mark.fault(10, "unrestrict")
-@pytest.mark.parametrize("forged", ["\\unrestrict other\n", "\\restrict second\n", "\\unrestrict abcDEF123\n" + TABLE, "\\unrestrict\n"])
-def test_a_forged_end_of_the_restricted_part_is_refused(forged):
-    assert refusal(HEAD + TABLE + forged + TAIL)[0] > HEAD.count("\n")
+@pytest.mark.parametrize(
+    ("forged", "at"),
+    [("\\unrestrict other\n", 1), ("\\restrict second\n", 1), ("\\unrestrict abcDEF123\n" + TABLE, 2), ("\\unrestrict\n", 1)],
+)
+def test_a_forged_end_of_the_restricted_part_is_refused(forged, at):
+    assert refusal(HEAD + TABLE + forged + TAIL)[0] == (HEAD + TABLE).count("\n") + at
 
 
 def test_a_restricted_part_that_begins_late_is_refused():

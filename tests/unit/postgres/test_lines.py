@@ -37,6 +37,7 @@ def test_client_tools_are_told_the_same_and_nothing_that_is_secret():
     (psycopg2.OperationalError("could not receive data from server: Connection timed out\n"), True),
     (psycopg2.DatabaseError("server closed the connection unexpectedly\n\tThis probably means"), True),
     (psycopg2.InterfaceError("connection already closed"), True),
+    (psycopg2.OperationalError("invalid socket\n"), True),
     (psycopg2.OperationalError('connection to server at "db1" failed: Connection refused'), False),
     (psycopg2.ProgrammingError("the query speaks of terminating connection"), False),
     (OSError("Connection reset by peer"), False),

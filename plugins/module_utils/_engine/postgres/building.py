@@ -16,10 +16,10 @@ from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from ..errors import RecoveryError
 from . import copying
 from .connection import cancelled_when, lost, psycopg2
 from .ddl import split_name
+from .refused import load_failed
 from .schedule import DEFINITIONS, Stopped, Task
 from .sidedb import first_line
 
@@ -140,11 +140,8 @@ class _Sessions:
         self._opened.close()
 
     def _failed(self, text, exc):
-        return lost("database %s" % self._dbname, exc) or RecoveryError(
-            "load_failed",
-            "%s refused what the archive defines: %s (%s)" % (self._dbname, first_line(exc), " ".join(text.split())[:200]),
-            next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
-        )
+        said = "%s refused what the archive defines: %s (%s)" % (self._dbname, first_line(exc), " ".join(text.split())[:200])
+        return lost("database %s" % self._dbname, exc) or load_failed(said, exc)
 
 
 def _is_plain(archive):

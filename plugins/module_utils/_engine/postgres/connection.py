@@ -48,7 +48,7 @@ _CANCEL_SECONDS = 3
 _ENDED_BY_SERVER = ("57P01", "57P02", "57P03", "57P05", "08006")  # told to end, beside a session that crashed, starting, idle too long
 _LOST = re.compile(
     "could not (receive|send) data|closed the connection|connection (already|is|was) (closed|lost)|connection to server was lost"
-    "|terminating connection|no connection to the server|EOF detected|Connection (timed out|reset)|consuming input failed"
+    "|terminating connection|no connection to the server|EOF detected|Connection (timed out|reset)|consuming input failed|invalid socket"
 )
 NAME_LIMIT = 63  # bytes; NAMEDATALEN - 1 of every stock PostgreSQL, which cuts what is longer without an error
 _URI_PARTS = ("host", "user", "password", "dbname", "sslmode", "sslrootcert")
@@ -243,7 +243,8 @@ def losses_told(server):
 
 def connect_error(server, text):
     """Return the error of a connection that could not be opened. :param text: what libpq said, directly or through a client tool."""
-    reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+    said = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
+    reason = next((line for line in said if "FATAL:" in line), said[-1])  # more may follow: a detail, a hint
     step = "check letta_db_host, letta_db_port and that PostgreSQL listens there"
     if "password authentication failed" in text or "no password supplied" in text:
         step = "check letta_db_user and letta_db_password (or the admin pair letta_db_admin_*)"
@@ -251,6 +252,12 @@ def connect_error(server, text):
         step = "check letta_db_name and letta_db_user"
     elif "not permitted to log in" in text:
         step = "let the role in: ALTER ROLE %s LOGIN; then run the same command again" % server.user
+    elif "permission denied for database" in text:
+        step = 'let the role in: GRANT CONNECT ON DATABASE "%s" TO "%s"; then run the same command again' % (server.dbname, server.user)
+    elif "too many clients" in text or "connection slots" in text or "too many connections" in text:
+        step = "see who is connected (SELECT * FROM pg_stat_activity), free a connection, then run the same command again"
+    elif "no pg_hba.conf entry" in text:
+        step = "let this host in: a line for it in pg_hba.conf of the server, SELECT pg_reload_conf(), then run the same command again"
     elif "not currently accepting connections" in text or "not permitted to" in text:
         step = "the database is fenced off; a cutover was interrupted: run the same restore again, it finishes or undoes it"
     return RecoveryError("preflight", "cannot connect to %s: %s" % (server, reason), next_step=step)

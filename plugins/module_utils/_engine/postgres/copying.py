@@ -8,12 +8,12 @@ import threading
 import zlib
 from contextlib import closing, contextmanager
 
-from ..errors import RecoveryError
 from . import members, packing
 from .archive import corrupt, data_columns
 from .catalog import quote_ident, quote_table
 from .connection import connect, lost, psycopg2
 from .copytext import CopyError
+from .refused import load_failed
 from .schedule import SHARED_ROWS, Stopped, Task
 from .sidedb import first_line
 
@@ -52,8 +52,7 @@ def copy_in(conn, table, columns, read, stopped, options=""):
         if stream.error is not None:  # it reaches the server and comes back as the server's own
             raise stream.error from None
         text = "loading %s.%s of %s failed: %s" % (*table, conn.info.dbname, first_line(exc))
-        error = RecoveryError("load_failed", text, next_step="try another set with -e letta_backup_id=…")
-        raise lost("database %s" % conn.info.dbname, exc) or error from None
+        raise lost("database %s" % conn.info.dbname, exc) or load_failed(text, exc) from None
 
 
 def rows_of(schema, name):

@@ -19,6 +19,7 @@ from .connection import connect, connect_error, conninfo, lost, psycopg2, releas
 from .connection import session_options as as_options
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
+from .refused import load_failed
 
 # Made beforehand by sidedb: the extension needs more rights than the owner may have, and its
 # comment and the schema's belong to whoever made them. The database's own is set by sidedb too.
@@ -196,11 +197,8 @@ class Restoring:
     def _failed(self, exc):
         if "connection to server" in exc.stderr and "failed: " in exc.stderr:  # it did not even begin
             return connect_error(self._target, exc.stderr)
-        return lost(self._target, exc.stderr) or RecoveryError(
-            "load_failed",
-            "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr)),
-            next_step="see letta_report_dir/latest/report.html; try another set with -e letta_backup_id=…",
-        )
+        said = "pg_restore stopped at its first error in %s: %s" % (self._target.dbname, first_error(exc.stderr))
+        return lost(self._target, exc.stderr) or load_failed(said, exc.stderr)
 
 
 def first_error(stderr):

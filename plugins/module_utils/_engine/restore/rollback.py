@@ -15,7 +15,7 @@ from ..postgres.connection import connect, psycopg2, sql
 from . import endings, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
 from .runs import RUNS, services_stopped, target_key
-from .target import inspect_target
+from .target import inspect_target, tell_of_changes
 
 _BACK = "stop Redis for all that use it, put back what it held before, start it"
 
@@ -26,9 +26,19 @@ def begin(server, options, restore_id="latest"):
     :param options: :class:`runs.RunOptions` (root, host, database, controller, check).
     :param restore_id: a run id, or ``latest``: the last restore that is live.
     :returns: plain data: run_id, run_dir, plan {kind: rollback, window, …}, names, backup, target.
-    :raises RecoveryError: ``usage`` when there is no such run, ``preflight`` when it cannot be taken back any more.
+    :raises RecoveryError: ``usage`` when there is no such run, ``preflight`` when it cannot be taken back any more; ``locked`` when
+        what a killed run has left behind exchanged the databases meanwhile.
     """
     target = inspect_target(server, options.database, options.owner)
+    try:
+        return _begin(server, options, restore_id, target)
+    except RecoveryError as error:
+        if error.failure_class in ("usage", "preflight"):
+            tell_of_changes(server, options.database, target["live"], error)
+        raise
+
+
+def _begin(server, options, restore_id, target):
     key = target_key(server, target, options.database)
     runs_root = os.path.join(options.root, RUNS)
     journal = _find(server, runs_root, key, options.database, restore_id)
