@@ -40,15 +40,15 @@ NOT_EVERYWHERE = {
 }
 
 
-def old_schemas(postgres, password, key=SAMPLE_KEY):
-    """Make an empty database with the schema of each of :data:`RELEASES` by Letta's own migrations; about 12 s for all.
+def old_schemas(postgres, password, key=SAMPLE_KEY, releases=RELEASES):
+    """Make an empty database with the schema of each of some :data:`RELEASES`, in that order, by Letta's own migrations; 12 s for all.
 
     :returns: {release: name of its database}; clone them, never connect to them.
     """
     climbing = postgres.create_letta_database("old_climbing", password=password, schema="letta")
     made = {}
     with tempfile.TemporaryDirectory() as home:
-        for release, _head in zip(RELEASES, migrate_by_steps(climbing, home, key, [head_of(release) for release in RELEASES])):
+        for release, _head in zip(releases, migrate_by_steps(climbing, home, key, [head_of(release) for release in releases])):
             made[release] = postgres.clone_database("old_schema_" + release, climbing.dbname, password=password).dbname
     postgres.drop_database(climbing.dbname)
     return made

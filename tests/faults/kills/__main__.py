@@ -18,7 +18,7 @@ from . import ROOT
 from .operation import VICTIMS
 from .points import OPERATIONS, draw
 from .record import FIGURES, Record, write
-from .runner import Runner
+from .runner import Runner, TooLate
 from .stand import Stand
 
 SEED = 20261122
@@ -96,7 +96,10 @@ def main(argv=None):
         signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(143))  # so that the servers end with it
     if options.point is not None:
         with Stand() as stand:
-            verdict = Runner(stand, options.seed).point(options.point, options.after)
+            try:
+                verdict = Runner(stand, options.seed).point(options.point, options.after)
+            except TooLate as late:
+                sys.exit("Not shown: %s" % late)
         if verdict.problems:
             tell_loss(verdict, options.seed)
         else:

@@ -25,6 +25,10 @@ class Verdict:
         return dict(asdict(self.point), after=round(self.after, 4), seconds=round(self.seconds, 3), problems=self.problems)
 
 
+class TooLate(RuntimeError):
+    """No kill of a point met the operation at work."""
+
+
 class Runner:
     """Carries points out on one stand, one after the other."""
 
@@ -72,11 +76,11 @@ class Runner:
                 hook.close()
             processes.gone(self.stand.known(), PATIENCE)
             self.stand.clear(scene)
-            if struck is None and (point.step or after is not None):
+            if struck is None and point.step:
                 problems, struck = ["the operation ended before the kill"], 0.0
             if struck is not None:
                 return Verdict(point, struck, time.monotonic() - began, problems)
-        raise RuntimeError("point %d: %d kills in a row came too late" % (number, ATTEMPTS))
+        raise TooLate("point %d: %d kills in a row came when the operation was over" % (number, ATTEMPTS))
 
     def _strike(self, run, point, when):
         """Kill, and see the operation out. Returns the seconds into it, None when it was over before."""
