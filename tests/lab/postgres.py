@@ -209,8 +209,8 @@ class EmbeddedPostgres:
     def _launch(self, timeout):
         deadline = time.monotonic() + timeout
         while True:
-            # A cluster whose first process was killed needs a moment until its children have left;
-            # a free port may be taken by somebody else in between: both are cured by trying again.
+            # A cluster whose first process was killed needs a moment until its children have left; a free port
+            # may be taken by somebody else in between: both are cured by trying again, the latter on another port.
             port = self._fixed_port or self._port or places.free_port()
             mark = self.log_path.stat().st_size if self.log_path.exists() else 0
             self._process = self._spawn(port)
@@ -222,7 +222,8 @@ class EmbeddedPostgres:
                 self._process.kill()
                 self._process.wait()
                 raise RuntimeError("PostgreSQL did not start on port %d:\n%s" % (port, log[-3000:]))
-            self._port = None
+            if "Address already in use" in log:
+                self._port = None
             time.sleep(0.3)
 
     def _spawn(self, port):
