@@ -25,6 +25,11 @@ class Verdict:
         return dict(asdict(self.point), after=round(self.after, 4), seconds=round(self.seconds, 3), problems=self.problems)
 
 
+def _come_again(operation, words):
+    """Tell whether a run was refused because it met what the killed controller left at work: it may be, if the next one ends well."""
+    return "failure class: locked" in words and (not operation.waits or "while this run looked at it" in words)
+
+
 class TooLate(RuntimeError):
     """No kill of a point met the operation at work."""
 
@@ -115,7 +120,7 @@ class Runner:
             if point.victim == "module" and scene.service.state() != "running":
                 problems.append("after the kill: the controller left the servers stopped: %s" % run.words())
         again = self._again(operation, scene)
-        if again.code == FAILED and orphans and point.at_once and not operation.waits and "failure class: locked" in again.words():
+        if again.code == FAILED and orphans and point.at_once and _come_again(operation, again.words()):
             processes.gone(self.stand.known(), PATIENCE)  # it met the orphan, and was told to come again
             again = self._again(operation, scene)
         if again.code:
