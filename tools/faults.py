@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import Any
 
+import fault_guards
 import fault_servers
 import pytest
 import yaml
@@ -23,8 +24,6 @@ from common import CACHE, ROOT, run
 
 FAMILIES = ROOT / "tests" / "faults" / "families.yml"
 RESULTS = ROOT / "tests" / "faults" / "results.json"
-MUTATIONS = ROOT / "tests" / "faults" / "mutations.yml"
-SEEN = ROOT / "tests" / "faults" / "mutations-seen.json"
 KILLS = ROOT / "tests" / "faults" / "kills.json"
 PAGE = ROOT / "docs" / "faults.md"
 
@@ -34,11 +33,6 @@ Each row is a family of things that go wrong. None of them loses data, and each 
 named [below](#the-tests-of-each-fault). `make faults` runs all of them (`make test` does too) and writes this page anew from
 `tests/faults/families.yml`, the marks of the tests and `tests/faults/results.json`. The classes of failures are explained in
 [failures.md](failures.md). Last result: of the tests of that row, and the day of the oldest of their last runs.
-"""
-GUARDS = """## Guards that were taken away
-
-A test that cannot fail proves nothing. Each line names a guard in the code and a test that was seen to fall when it is taken away:
-`tests/faults/mutations.yml` says how, `make mutations` does it again, in a copy of the checkout.
 """
 KILLED = """## Kill points
 
@@ -153,17 +147,6 @@ def listing(family: dict, tests: dict[tuple[int, str], dict[str, int]]) -> list[
     return [*lines, ""]
 
 
-def guards() -> list[str]:
-    """The lines of the table of guards."""
-    seen = read(SEEN, {})
-    lines = []
-    for name, entry in read(MUTATIONS, {}).items():
-        place = f"`{entry['file'].removeprefix('plugins/module_utils/_engine/')}`"
-        test = f"`{entry['tests']}::{entry['test']}`"
-        lines.append(row([entry["fault"], f"{entry['guard']} ({place})", test, seen.get(name, "not yet")]))
-    return lines
-
-
 def killed() -> list[str]:
     """The section on kill points: what was run last, and the line that runs it again."""
     done = read(KILLS, {})
@@ -209,7 +192,7 @@ def page(marks: Marks) -> str:
     lines += ["## The tests of each fault", ""]
     for family in families():
         lines += listing(family, tests)
-    lines += [*killed(), GUARDS, *table("fault,guard,test that falls without it,last seen", guards())]
+    lines += [*killed(), *fault_guards.lines(marks)]
     return "\n".join(lines).rstrip() + "\n"
 
 

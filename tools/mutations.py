@@ -1,20 +1,28 @@
-"""Takes guards away, one at a time, in a copy of the checkout, and expects the test that stands for each to fall.
+"""Takes guards away, one at a time, in a copy of the checkout, and expects the tests that stand for each to fall.
 
-Usage: mutations.py [-n] [NAME ...]     all of tests/faults/mutations.yml, or only these; with -n only those never seen to fall
+Usage: mutations.py [-n] [NAME ...]     all of tests/faults/mutations.yml, or only these; with -n only tests never seen to fall
+       mutations.py -w [NAME ...]       without each guard runs the tests of its fault that none stands for yet, and names those that fall
 A test must pass in the copy before its guard is taken away. What was seen is noted in tests/faults/mutations-seen.json.
 """
 from __future__ import annotations
 
+import contextlib
 import datetime
-import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fault_guards
+import faults
 from common import ROOT, scratch
-from faults import MUTATIONS, SEEN, read
+
+# Seconds for one test without its guard: some then wait for what never comes.
+PATIENCE = 600
 
 
 def copy_to(folder: Path) -> Path:
@@ -29,67 +37,113 @@ def copy_to(folder: Path) -> Path:
     return target
 
 
+def pytest_in(copy: Path, arguments: list[str], patience: float) -> tuple[int | None, str]:
+    """Runs pytest in the copy; returns its exit code, None where it took too long, and what it printed."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "ANSIBLE"))}
+    env.setdefault("LETTA_LAB_CACHE", str(ROOT / ".lab"))
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    started = subprocess.Popen(argv, cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    try:
+        said, _none = started.communicate(timeout=patience)
+        return started.returncode, said
+    except subprocess.TimeoutExpired:
+        # Interrupted first, so that the servers of its fixtures are stopped.
+        os.killpg(started.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.communicate(timeout=60)
+        return None, "it took more than %d s" % patience
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+
+
 def outcome(copy: Path, test: str) -> str:
     """``passed`` or ``fell``, or what else became of a test in the copy."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "ANSIBLE", "LETTA"))}
-    argv = [sys.executable, "-m", "pytest", "-q", "-x", test]
-    done = subprocess.run(argv, cwd=copy, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    (last, *_rest) = reversed(done.stdout.strip().splitlines() or ["nothing"])
-    if done.returncode == 0 and " passed" in last:
+    code, said = pytest_in(copy, ["-x", test], PATIENCE)
+    last = (said.strip().splitlines() or ["nothing"])[-1]
+    if code == 0 and " passed" in last:
         return "passed"
-    if done.returncode == 1 and re.search(r"\b\d+ failed", last):
+    if code == 1 and re.search(r"\b\d+ failed", last):
         return "fell"
-    return f"neither passed nor fell:\n{done.stdout[-2000:]}{done.stderr[-500:]}"
+    return f"neither passed nor fell:\n{said[-2500:]}"
 
 
-def without(text: str, entry: dict) -> str:
+@contextlib.contextmanager
+def without(copy: Path, entry: dict[str, Any]) -> Iterator[None]:
+    """The copy without this guard, for as long as the context lasts."""
+    path = copy / entry["file"]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(replaced(text, entry), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def replaced(text: str, entry: dict[str, Any]) -> str:
     """The file's text without the guard. Ends the script where the guard is not in it exactly once."""
     if text.count(entry["take"]) != 1:
         sys.exit(f"{entry['file']} does not hold exactly once: {entry['take']!r}")
     return text.replace(entry["take"], entry["leave"])
 
 
-def tried(copy: Path, name: str, entry: dict, sound: set[str]) -> bool:
-    """Whether the test passes with the guard and falls without it."""
-    if (test := f"{entry['tests']}::{entry['test']}") not in sound:
-        if (with_it := outcome(copy, test)) != "passed":
-            print(f"{name}: with its guard the test {with_it}", flush=True)
-            return False
-        sound.add(test)
-    path = copy / entry["file"]
-    text = path.read_text(encoding="utf-8")
-    path.write_text(without(text, entry), encoding="utf-8")
-    try:
-        found = outcome(copy, test)
-    finally:
-        path.write_text(text, encoding="utf-8")
-    print(f"{name}: without its guard the test {found}", flush=True)
-    return found == "fell"
+def fell(copy: Path, name: str, entry: dict[str, Any], tests: list[str], sound: set[str]) -> list[str]:
+    """Those of these tests that pass with the guard and fall without it."""
+    for test in [test for test in tests if test not in sound]:
+        if (with_it := outcome(copy, test)) == "passed":
+            sound.add(test)
+        else:
+            print(f"{name}: with its guard {test} {with_it}", flush=True)
+    found = []
+    with without(copy, entry):
+        for test in [test for test in tests if test in sound]:
+            what = outcome(copy, test)
+            print(f"{name}: without its guard {test} {what}", flush=True)
+            found += [test] if what == "fell" else []
+    return found
+
+
+def widely(copy: Path, names: list[str], known: fault_guards.Entries) -> None:
+    """Prints which tests of a guard's fault that no guard stands for yet fall without it. Nothing is noted: put them under ``falls``."""
+    marks = faults.collect()
+    rest = set(fault_guards.unguarded(marks))
+    for name in names:
+        number = known[name]["fault"]
+        tests = {node.split("[")[0] for node, shown in marks.items() if number in [found for found, _cases in shown]}
+        if not (tests := tests & rest):
+            continue
+        with without(copy, known[name]):
+            _code, said = pytest_in(copy, ["-rfE", "--tb=no", "-n", "2", "--dist", "loadfile", *sorted(tests)], 5 * PATIENCE)
+        failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", said, re.MULTILINE)))
+        print(f"{name}: without it of {len(tests)} fell {len(failed)}", *failed, sep="\n    - ", flush=True)
 
 
 def main() -> int:
     """Tries what was asked for and notes what was seen."""
-    entries, seen = read(MUTATIONS, {}), read(SEEN, {})
-    names = [name for name in sys.argv[1:] if name != "-n"]
-    if unknown := set(names) - set(entries):
+    known, sightings = fault_guards.entries(), fault_guards.seen()
+    names = [name for name in sys.argv[1:] if name not in ("-n", "-w")]
+    if unknown := set(names) - set(known):
         print(f"No such guard: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    names = names or [name for name in entries if "-n" not in sys.argv or name not in seen]
-    for entry in entries.values():
-        without((ROOT / entry["file"]).read_text(encoding="utf-8"), entry)
+    for entry in known.values():
+        replaced((ROOT / entry["file"]).read_text(encoding="utf-8"), entry)
     failed, sound = [], set[str]()
     with scratch() as folder:
         copy = copy_to(folder)
-        for name in names:
-            seen.pop(name, None)
-            if tried(copy, name, entries[name], sound):
-                seen[name] = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-            else:
-                failed.append(name)
-    kept = {name: seen[name] for name in entries if name in seen}
-    SEEN.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        if "-w" in sys.argv:
+            widely(copy, names or list(known), known)
+            return 0
+        for name in names or known:
+            old = sightings.get(name, {}) if "-n" in sys.argv else {}
+            tests = [test for test in known[name]["falls"] if test not in old]
+            today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+            found = fell(copy, name, known[name], tests, sound)
+            sightings[name] = {**old, **dict.fromkeys(found, today)}
+            failed += [f"{name} ({test})" for test in tests if test not in found]
+            fault_guards.note(sightings, known)
     rest = f"; not: {', '.join(failed)}" if failed else ""
-    print(f"{len(names) - len(failed)} of {len(names)} guards were missed when they were gone{rest}")
+    print(f"{'Not all' if failed else 'All'} guards were missed when they were gone{rest}")
     return bool(failed)
 
 

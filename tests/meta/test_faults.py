@@ -44,4 +44,6 @@ def test_a_guard_that_was_taken_away_once_is_still_there(name):
     text = (ROOT / entry["file"]).read_text(encoding="utf-8")
     assert text.count(entry["take"]) == 1
     assert entry["leave"] != entry["take"]
-    assert "def %s(" % entry["test"].split("[")[0] in (ROOT / entry["tests"]).read_text(encoding="utf-8")
+    for test in entry["falls"]:
+        path, function = test.split("[")[0].split("::")
+        assert "def %s(" % function in (ROOT / path).read_text(encoding="utf-8")
