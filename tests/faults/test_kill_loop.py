@@ -25,6 +25,7 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore
     cutover,
     endings,
     facts,
+    recovery,
     runs,
     stage,
 )
@@ -295,6 +296,20 @@ def test_when_the_run_after_a_kill_in_place_fails_the_old_content_comes_back(wor
     assert content(world.fingerprint()) == content(old)
     assert service.state() == "running"
     assert world.leftovers() == []
+
+
+@pytest.mark.fault(19, "controller")
+def test_a_database_that_a_module_drops_after_its_controller_died_is_not_one_that_the_next_run_plans_with(world, saved, monkeypatch):
+    service, stop_workers = Service(world), recovery.stop_workers
+    killed("controller", restore, world, service, "in_place.drop:begun", mode="in_place")
+
+    def too_late(journal):
+        assert sidedb.drop_database(world.admin, world.database), "the next run has looked at it by now"
+        stop_workers(journal)
+
+    monkeypatch.setattr(recovery, "stop_workers", too_late)
+    ends_well(restore, world, service, mode="in_place")
+    assert content(world.fingerprint()) == saved
 
 
 @pytest.mark.fault(19, "module")

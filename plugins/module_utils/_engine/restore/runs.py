@@ -134,8 +134,6 @@ def begin(server, options, progress=None):
 def _begin_locked(context):
     options = context.options
     earlier, outcome = _earlier_run(context)
-    if earlier is not None and not context.check:
-        context.look_again()  # recovering may have opened the live database again
     if outcome == recovery.SWAPPED:
         return _take_up(context, earlier, outcome)
     info, manifest, rejected = assess.choose_set(context, earlier)
@@ -173,6 +171,8 @@ def _earlier_run(context):
             kept = (journal, outcome)
         elif not context.check:
             _close(context, journal, outcome)
+    if unfinished and not context.check:
+        context.look_again()  # live may be open again by now, or dropped by what a killed run had left at work
     return kept
 
 
