@@ -41,7 +41,7 @@ def pytest_in(copy: Path, arguments: list[str], patience: float) -> tuple[int | 
     """Runs pytest in the copy; returns its exit code, None where it took too long, and what it printed."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "ANSIBLE"))}
     env.setdefault("LETTA_LAB_CACHE", str(ROOT / ".lab"))
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    argv = [sys.executable, "-m", "pytest", "-q", *arguments]
     started = subprocess.Popen(argv, cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     try:
