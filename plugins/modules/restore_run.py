@@ -268,7 +268,7 @@ def finish(module, journal):
     note(module, journal)
     server = server_from_params(params, params["login_db"] or "postgres")
     if params["operation"] == "rollback":
-        ending = rollback.finish(params["backup_root"], journal)
+        ending = rollback.finish(server, params["backup_root"], journal)
     else:
         ending = endings.finish(server, params["backup_root"], journal, phases.selected_phases(params["run_tags"], params["skip_tags"]))
     return {"changed": False, "ending": ending, "report": _report(params, journal, ending)}

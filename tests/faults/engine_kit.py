@@ -143,7 +143,7 @@ def cut_back(world, service, _options, begun):
 
 def finish_back(world, _service, _options, begun):
     """The rollback is ended well."""
-    rollback.finish(world.root, Journal.load(begun["run_dir"]))
+    rollback.finish(world.admin, world.root, Journal.load(begun["run_dir"]))
 
 
 TAKING_BACK = (begin_back, cut_back, serve_again, finish_back)

@@ -245,7 +245,7 @@ def test_a_line_that_fails_at_the_commit_of_a_partial_restore_is_told_as_that_an
     with line.near():
         ending = part.fail(begun)
     assert (ending["failure_class"], ending["status"]) == ("manual_help_needed", "failed")
-    assert "whole, or not at all: PostgreSQL cannot be asked which" in ending["now"]
+    assert "whole, or not at all, and PostgreSQL cannot tell which" in ending["now"]
     line.shape()
     with line.near():
         part.restore(agents=[agent])

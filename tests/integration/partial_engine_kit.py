@@ -104,7 +104,7 @@ class Part:
         """Apply a plan and finish; returns the outcome with what it touched."""
         journal = Journal.load(begun["run_dir"])
         outcome = carry_out(self.server, self.database, journal, options or self.options())
-        ending.finish(self.root, journal)
+        ending.finish(self.server, self.root, journal)
         return dict(outcome, **touched.of(journal))
 
     def fail(self, begun):

@@ -90,7 +90,7 @@ def finish(module, journal):
     if module.check_mode:
         return {"changed": False}
     ending.note(journal, params.get("checks") or [], params.get("redis") or {})
-    end = ending.finish(params["backup_root"], journal)
+    end = ending.finish(server(module), params["backup_root"], journal)
     return {"changed": False, "ending": end, "report": facts.of_run(journal, end, _playbook(module))}
 
 

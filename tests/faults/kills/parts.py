@@ -92,7 +92,7 @@ class Partial(Operation):
         carry_out(part.server, part.database, journal, part.options(agents=[AGENT], controller=who))
 
     def finish(self, scene, _who, facts):
-        ending.finish(scene.world.root, journals.Journal.load(facts["run_dir"]))
+        ending.finish(scene.world.admin, scene.world.root, journals.Journal.load(facts["run_dir"]))
 
     def rescue(self, scene, who, facts):
         if facts.get("run_dir"):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..errors import LIVE_UNTOUCHED, RecoveryError
 from ..restore import phasenotes
 from . import apply, slices, touched, unread, workbench
-from .ending import APPLY, BEFORE, session_name
+from .ending import APPLY, BEFORE, TIMELINE, session_name
 from .plan import Policies, work_out
 
 _WORDS = (("add", "rows added"), ("change", "changed"), ("remove", "removed"))
@@ -57,8 +57,8 @@ def _carry_out(server, journal, options, cut, began):
         if replanned:
             _accept(journal.data["plan"], made)
         apply.save_before(bench, folder)
-        xid = bench.rows("select pg_current_xact_id()::text")[0][0]
-        journal.begin(APPLY, xid=xid, replanned=replanned)
+        ((xid, timeline),) = bench.rows("select pg_current_xact_id()::text, %s" % TIMELINE)
+        journal.begin(APPLY, xid=xid, timeline=timeline, replanned=replanned)
         apply.write(bench)
         rows = apply.prove(bench, made, journal.data["facts"]["saved"]) + unread.report_rows(cut.unread)
         bad = [row for row in rows if row["digest"] == "differs"]

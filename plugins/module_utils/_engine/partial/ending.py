@@ -19,9 +19,11 @@ from ..restore.plan import undo_command
 
 SLICE, BEFORE = "slice", "before"
 APPLY = "apply"
-_NOT_KNOWN = "the rows are in the live database whole, or not at all: PostgreSQL cannot be asked which"
+_NOT_KNOWN = "the rows are in the live database whole, or not at all, and PostgreSQL cannot tell which"
 _LOCKED = "live database untouched; rows of these agents may stay locked for minutes"
 APPLIED = "the rows are in the live database, and were proven there; what came after that failed"
+# Another one since a step means that a standby took over, which may not have received what was committed; whoever may connect may ask.
+TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 COMMIT_GRACE = 15  # seconds for the server to end the transaction of a process that was killed, or that it cannot reach any more
 
 
@@ -51,10 +53,10 @@ def _applied(server, journal):
     come to it after this was asked.
     """
     entry = journal.entry(APPLY)
-    if entry and entry["state"] == "done":
-        return True
     deadline = time.monotonic() + COMMIT_GRACE
     with closing(connect(server)) as conn, conn.cursor() as cursor:
+        if entry and entry["state"] == "done" and not _taken_over(cursor, entry):
+            return True
         while _left_open(cursor, journal.run_id):
             if time.monotonic() > deadline:
                 raise RecoveryError(
@@ -122,11 +124,34 @@ def note(journal, checks, redis):
     journal.save(checks=list(checks), redis={key: redis.get(key) for key in ("dropped", "kept")})
 
 
-def finish(root, journal):
+def _taken_over(cursor, entry):
+    """Tell whether another server answers than the one that committed."""
+    cursor.execute("select %s" % TIMELINE)
+    return entry.get("timeline") not in (None, cursor.fetchone()[0])
+
+
+def check_live(server, journal):
+    """See that the server which answers is the one that committed the rows.
+
+    :raises RecoveryError: ``manual_help_needed`` when a standby has taken over: whether it had received them, its transaction numbers,
+        which are given again, do not tell.
+    """
+    entry = journal.entry(APPLY)
+    with closing(connect(server)) as conn, conn.cursor() as cursor:
+        if entry and _taken_over(cursor, entry):
+            raise RecoveryError(
+                "manual_help_needed", "a standby of PostgreSQL has taken over since the rows were committed, and may not have received them",
+                now=_NOT_KNOWN,
+                next_step="run the same command again: it compares every row with the set, and writes what is missing",
+            )  # fmt: skip
+
+
+def finish(server, root, journal):
     """End a run well.
 
-    :returns: {"status", "undo", "phases"}.
+    :returns: {"status", "undo", "phases"}. :raises RecoveryError: as :func:`check_live`.
     """
+    check_live(server, journal)
     _keep(journal)
     if journal.data["set_id"]:
         fetch.clear(root, journal.data["set_id"])
@@ -141,6 +166,7 @@ def fail(server, root, journal, failure):
     :returns: {"status", "failure_class", "now", "next_step", "undo", "phases"}.
     """
     try:
+        check_live(server, journal)
         applied = _applied(server, journal)
     except RecoveryError as error:
         return _not_told(journal, error)
@@ -167,7 +193,7 @@ def _not_told(journal, error):
         "status": "failed",
         "failure_class": "manual_help_needed" if begun else "preflight",
         "now": "%s (%s); its journal is %s" % (_NOT_KNOWN if begun else _LOCKED, error.message, journal.path),
-        "next_step": "mend that, then run the same command again: it asks PostgreSQL which of both is true, and goes on from there",
+        "next_step": "mend that, then run the same command again: it compares every row with the set, and goes on from there",
         "undo": {},
         "phases": journal.data["phases"],
     }

@@ -54,6 +54,7 @@ def finish(server, root, journal, phases):
 
     :param phases: the phases this invocation did; without ``cutover`` the run stays prepared for a later one.
     :returns: {"status", "downtime_seconds", "undo", "dropped", "phases"}
+    :raises RecoveryError: ``swap_rolled_back`` when PostgreSQL does not know of the exchange any more; the run is as open as before.
     """
     data = journal.data
     runs_root = os.path.join(root, RUNS)
@@ -70,6 +71,8 @@ def finish(server, root, journal, phases):
             "now": now,
             "next_step": "ansible-playbook playbooks/restore-full.yml --tags cutover,verify",
         }
+    if data.get("side"):
+        cutover.check_live(server, data["names"]["live"], data["side"]["oid"], "the live database is the one of before the restore")
     sleeptime.resume(server.database(data["names"]["live"]), journal)
     earlier, later = clock.clocks(server)
     until = later + data["keep_previous_seconds"]

@@ -12,7 +12,7 @@ from .. import durable
 from ..errors import RecoveryError
 from ..postgres import sidedb
 from ..postgres.connection import connect, psycopg2, sql
-from . import endings, lock, recovery, redisnotes, volumenotes
+from . import cutover, endings, lock, recovery, redisnotes, volumenotes
 from . import journal as journals
 from .runs import RUNS, services_stopped, target_key
 from .target import inspect_target, tell_of_changes
@@ -152,8 +152,14 @@ def _written_since(server, database, schema, moment):
     return window
 
 
-def finish(root, journal):
-    """End a rollback well. Returns {"status", "downtime_seconds", "undo", "phases"}."""
+def finish(server, root, journal):
+    """End a rollback well.
+
+    :returns: {"status", "downtime_seconds", "undo", "phases"}.
+    :raises RecoveryError: ``swap_rolled_back`` when PostgreSQL does not know of the exchange any more.
+    """
+    names, previous = journal.data["names"], journal.data.get("previous") or {}
+    cutover.check_live(server, names["live"], previous.get("oid"), "the live database is the restored one")
     recovery.finish_rollback(journal)
     lock.release(os.path.join(root, RUNS), journal.data["target"], journal.run_id)
     start = journal.entry("rollback.exchange") or {}
