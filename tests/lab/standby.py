@@ -45,7 +45,7 @@ class Standby(EmbeddedPostgres):
             raise RuntimeError("the standby did not reach %s in %d s" % (wanted, timeout))
 
     def pause(self):
-        """Let nothing arrive any more that the primary writes from now on: what it still sends is not replayed before a promotion cuts it off.
+        """Let nothing arrive any more that the primary writes from now on.
 
         The receiver of the log is stopped, not the replay: what was received is replayed by a promotion.
         """
