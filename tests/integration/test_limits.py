@@ -41,12 +41,19 @@ def test_a_limit_to_some_of_the_servers_is_refused_and_one_to_the_database_alone
         ("rollback.yml", ("--tags", "services")),
         ("rollback.yml", ("--tags", "redis")),
         ("rollback.yml", ("--skip-tags", "services")),
+        ("rollback.yml", ("--skip-tags", "always")),
         ("restore-full.yml", ("--skip-tags", "always")),
+        ("restore-full.yml", ("--tags", "cutover,verify", "--skip-tags", "always")),
+        ("restore-partial.yml", ("--tags", "agents", "--skip-tags", "always")),
     ],
 )
 def test_tags_that_would_leave_a_part_out_are_refused(make_world, playbook, arguments):
     world = make_world()
     played = world.play(playbook, *arguments)
     assert played.rc != 0, played.output
-    assert playbook != "rollback.yml" or "usage: a rollback is done as a whole" in played.output
+    if "always" in arguments:
+        refusal = "usage: --skip-tags always would leave the checks and the plan out"
+    else:
+        refusal = "usage: a rollback is done as a whole: %s would leave a part out" % " ".join(arguments)
+    assert refusal in " ".join(played.output.split())
     assert (world.journals(), world.leftovers()) == ([], [])
