@@ -166,7 +166,8 @@ def test_hostile_names_inside_a_manifest_stay_names(world, nest):
 @pytest.mark.fault(12, "manifest")
 def test_a_setting_whose_name_is_sql_is_refused_by_postgresql_and_nothing_stays(world):
     before = world.fingerprint()
-    settings = [{"role": None, "name": "work_mem = '1MB'; DROP DATABASE x; --", "value": "1"}]
+    # Nothing in it is refused where it runs: only as a name it is.
+    settings = [{"role": None, "name": "work_mem = '1MB'; DROP TABLE IF EXISTS x; --", "value": "1"}]
     kit.reseal(kit.only_set(world), database={"settings": settings})
     played = world.play("restore-full.yml").refused("load_failed")
     assert world.fingerprint() == before

@@ -69,11 +69,13 @@ def limited(request, tmp_path):
     group.end()
 
 
+LARGE = "UPDATE letta.messages SET content = json_build_array(json_build_object('type', 'text', 'text', repeat(%s, %s)))"
+
+
 def with_a_large_message(world, megabytes):
     """Make the content of the first message as large; returns the id of its agent."""
-    large = "UPDATE letta.messages SET content = json_build_array(json_build_object('type', 'text', 'text', repeat(%s, %s)))"
     where = " WHERE id = (SELECT min(id) FROM letta.messages) RETURNING agent_id"
-    ((agent,),) = world.sql(large + where, (LINE, megabytes * 20_000))
+    ((agent,),) = world.sql(LARGE + where, (LINE, megabytes * 20_000))
     return agent
 
 
@@ -95,11 +97,13 @@ def test_a_backup_and_a_restore_with_a_large_message_stay_within_their_memory(ma
 
 
 @pytest.mark.fault(38, "limit")
-@pytest.mark.parametrize("limited", [1024], indirect=True)
+@pytest.mark.parametrize("limited", [768], indirect=True)
 def test_an_agent_with_a_message_of_a_hundred_megabytes_is_restored_alone_within_its_memory(make_world, limited):
     group, interpreter = limited
     world = make_world()
     agent = with_a_large_message(world, 100)
+    others = " WHERE id IN (SELECT id FROM letta.messages WHERE agent_id <> %s ORDER BY id LIMIT 3)"  # read, and not kept
+    world.sql(LARGE + others, (LINE, 2_000_000, agent))
     tables = content(world.fingerprint())["tables"]
     world.backup()
     world.sql("DELETE FROM letta.messages WHERE agent_id = %s", (agent,))

@@ -86,6 +86,10 @@ def test_a_backup_and_a_restore_over_a_slow_line_that_loses_packets_end_well_and
     with line.far():
         assert content(world.fingerprint()) == saved
         assert world.leftovers(world.kept_names()) == []
+    with line.near(), closing(connection.connect(world.live)) as conn, conn.cursor() as cursor:
+        line.shape(rate=2000)  # from now on a packet alone takes most of a second
+        cursor.execute("SELECT length(%s)", ("x" * 6000,))
+        assert cursor.fetchone() == (6000,)
 
 
 @pytest.mark.fault(21, "stall")

@@ -83,7 +83,7 @@ def test_with_these_rights_a_set_is_taken_restored_proven_taken_back_and_restore
     world.play("validate.yml").ok()
 
 
-@pytest.mark.parametrize("taken", OF_RESTORES)
+@pytest.mark.parametrize("taken", OF_RESTORES, ids=["createdb", "member", "extension"])
 def test_a_right_that_is_missing_for_a_restore_is_named_before_anything_is_done(world, taken):
     kept(world)
     before = world.fingerprint()

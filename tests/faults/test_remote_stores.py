@@ -200,7 +200,7 @@ def test_a_dropped_line_is_tried_again_until_it_holds(far, served, root, slow, b
         wait_until(lambda: len(begun["_copy"]) == 3)  # manifests, files, files again
         served.start()
 
-    dropping = threading.Thread(target=drop)
+    dropping = threading.Thread(target=drop, daemon=True)  # it waits in vain where nothing is tried again
     dropping.start()
     choice = search(root, "rclone:store:", served.config, patience=15)
     dropping.join()
