@@ -162,6 +162,8 @@ def test_new_work_of_an_interrupted_agent_can_be_cancelled(restored, name):
     path = "/v1/agents/%s/messages/" % restored.agents[name]
     run = restored.letta.api("POST", path + "async", {"messages": [{"role": "user", "content": "Take your time [[slow:15]]"}]})
     time.sleep(0.5)
+    statement = "SELECT id FROM runs WHERE agent_id = %s AND status IN ('created', 'running')"
+    assert query(restored.server, statement, (restored.agents[name],)) == [(run["id"],)], "nothing of before counts as its work"
     assert restored.letta.api("POST", path + "cancel", {"run_ids": [run["id"]]}) == {run["id"]: "cancelled"}
 
 

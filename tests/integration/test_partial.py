@@ -374,9 +374,11 @@ def test_check_mode_leaves_nothing_behind(part):
 
 @pytest.mark.fault(41, "check")
 def test_two_plans_of_the_same_thing_have_the_same_hash(part):
+    change_shared(part)
     part.delete_agent(AGENTS["support"])
-    hashes = {part.plan(agents=[AGENTS["support"]], check=True)["plan"]["hash"] for _turn in range(2)}
-    assert len(hashes) == 1
+    for policy in ("keep", "copy"):
+        plans = [part.plan(agents=[AGENTS["support"]], check=True, policies={"shared": policy})["plan"] for _turn in range(2)]
+        assert len({plan["hash"] for plan in plans}) == 1, policy
 
 
 # -- what the plan tells -------------------------------------------------------------------------------------------------

@@ -149,6 +149,8 @@ def test_agents_without_interrupted_work_are_what_they_were_byte_for_byte(restor
 def test_a_new_message_is_answered_and_persisted_after_all_old_ones(on_restored, facts, name):
     agent = facts["made"]["agents"][name]
     before = messages_of(on_restored.server, agent)
+    statement = "SELECT id FROM runs WHERE agent_id = %s AND status IN ('created', 'running')"
+    assert query(on_restored.server, statement, (agent,)) == [], "nothing of before counts as its work"
     answer = on_restored.say(agent, "Are you back? %s" % NASTY["quotes"])
     assert answer["stop_reason"]["stop_reason"] == "end_turn"
     after = messages_of(on_restored.server, agent)
@@ -270,6 +272,7 @@ def test_without_the_sequence_an_agent_answers_but_keeps_nothing(on_restored, fa
     answer = on_restored.say(agent, "Will you keep this?")
     assert answer["stop_reason"]["stop_reason"] == "end_turn"
     assert messages_of(on_restored.server, agent) == before
+    assert "sequence.message_seq_id" in {finding.id for finding in validate_database(on_restored.server) if finding.status == "fail"}
 
 
 def test_without_the_sequence_agents_of_the_older_kind_answer_with_a_conflict(on_restored, facts, sequence_set_back):

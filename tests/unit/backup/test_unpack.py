@@ -132,7 +132,9 @@ def test_a_compression_bomb_is_stopped_at_the_manifests_limit(refused, tmp_path)
             out.write(b"\0" * (1 << 20))
         out.write(b"\0" * 1024)
     assert os.path.getsize(tmp_path / "bomb.tar.gz") < 1 << 20
-    assert refused(str(tmp_path / "bomb.tar.gz"), 1, 1 << 20).failure_class == "backup_corrupt"
+    error = refused(str(tmp_path / "bomb.tar.gz"), 1, 1 << 20)
+    assert error.failure_class == "backup_corrupt"
+    assert "unpacks to more than 1.0 MiB" in error.message
 
 
 @pytest.mark.fault(9, "bomb")

@@ -80,6 +80,10 @@ def test_a_rule_asks_for_metrics_that_are_written_and_tells_a_person_what_is_wro
 @pytest.mark.fault(40, "error", "failed")
 def test_only_a_failed_rehearsal_wakes_somebody():
     assert [name for name, rule in rules().items() if rule["labels"]["severity"] == "critical"] == ["LettaRehearsalFailed"]
+    assert rules()["LettaRehearsalFailed"]["expr"] == 'letta_rehearsal_verdict{verdict="failed"} == 1'
+    for records, wakes in (([failed(), older()], 1), ([error(), older()], 0), ([error()], 0), ([record()], 0)):
+        samples = families(*records)[1]["letta_rehearsal_verdict"].samples
+        assert [sample.value for sample in samples if sample.labels["verdict"] == "failed"] == [wakes], records
 
 
 def test_the_dashboard_asks_only_for_metrics_and_labels_that_are_written(everything):
