@@ -55,7 +55,8 @@ def lines(marks: Mapping[str, Iterable[object]]) -> list[str]:
         last = min(days.values()) if set(days) >= set(entry["falls"]) else "not yet"
         rows.append((entry["fault"], f"{entry['guard']} ({place})", "<br>".join(f"`{test}`" for test in entry["falls"]), last))
     rest, every = unguarded(marks), functions(marks)
-    counted = f"{len(every) - len(rest)} of the {len(every)} tests of faults are among them, each counted once for all its parameters."
+    named = f"{len(every) - len(rest)} of the {len(every)}" if rest else f"All {len(every)}"
+    counted = f"{named} tests of faults are among them, each counted once for all its parameters; {len(entries())} guards in all."
     return [INTRO, counted, "", *_table(rows)]
 
 

@@ -243,7 +243,8 @@ def main() -> int:
         code = run_matrix(arguments, report)
     marks = collect()
     tests = shown(marks)
-    for line in (said := missing(families(), tests)):
+    said = missing(families(), tests) + [f"{test} was never seen to fall without a guard" for test in fault_guards.unguarded(marks)]
+    for line in said:
         print(line)
     if verb == "check":
         stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page(marks)
