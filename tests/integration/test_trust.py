@@ -224,19 +224,19 @@ def test_the_lines_in_the_readme_check_a_signature_and_decrypt_a_set(sealed_set,
 # -- client tools below the floor -----------------------------------------------------------------------------------------
 
 
-def old_tools(folder, pg, says):
+def old_tools(folder, bin_dir, says):
     """Real tools that tell another version: wrappers, as Debian's are."""
     folder.mkdir()
     for name in ("pg_dump", "pg_restore"):
         text = '#!/bin/sh\n[ "$1" = --version ] && { echo "%s (PostgreSQL) %s"; exit; }\nexec "%s/%s" "$@"\n'
-        (folder / name).write_text(text % (name, says, pg.bin_dir, name))
+        (folder / name).write_text(text % (name, says, bin_dir, name))
         (folder / name).chmod(0o755)
     return str(folder)
 
 
 @pytest.mark.fault(13, "floor")
 def test_tools_below_the_floor_are_a_warning_for_archives_and_a_refusal_for_plain_sql(world, pg, tmp_path, sound_bin_dir):
-    old = old_tools(tmp_path / "old", pg, "18.5 (Debian 18.5-1)")
+    old = old_tools(tmp_path / "old", sound_bin_dir, "18.5 (Debian 18.5-1)")
     begun = runs.begin(world.admin, world.run_options(bin_dir=old, check=True))
     assert begun["plan"]["tools"] == {"pg_restore": "18.5", "bin_dir": old, "floor": "18.6"}
     assert any("18.5 is older than 18.6" in one and "CVE-2026-18408" in one for one in begun["plan"]["warnings"])

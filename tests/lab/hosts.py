@@ -65,7 +65,8 @@ class Hosts:
 
     def __init__(self, names):
         self.names = list(names)
-        self.folder = places.shared_folder() / ("hosts-%d-%s" % (os.getpid(), secrets.token_hex(3)))
+        # A short path: that of a socket below it has at most 108 bytes.
+        self.folder = places.shared_folder("hosts") / ("hosts-%d-%s" % (os.getpid(), secrets.token_hex(3)))
         self.address, self._processes = {}, []
 
     def __enter__(self):
@@ -198,7 +199,7 @@ def reap():
     for pid in {int(match.group(1)) for match in map(_NAME.match, listed) if match}:
         if not Path("/proc/%d" % pid).exists():
             _remove(pid)
-            for folder in places.shared_folder().glob("hosts-%d-*" % pid):
+            for folder in places.shared_folder("hosts").glob("hosts-%d-*" % pid):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -80,7 +80,7 @@ def _archive(tools):
         for name, source in sorted(files.items()):
             archive.add(os.path.realpath(source), name, filter=of_root)
         for name, source in folders.items():
-            archive.add(source, name, filter=of_root)
+            archive.add(source, name, filter=lambda member: None if member.name in files else of_root(member))
         add_text(archive, "entrypoint.sh", ENTRYPOINT, 0o755)
     return packed.getvalue()
 
