@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -46,20 +46,18 @@ def unguarded(marks: Mapping[str, Iterable[object]]) -> list[str]:
     return sorted(functions(marks) - {test.split("[")[0] for tests in seen().values() for test in tests})
 
 
-def lines(marks: Mapping[str, Iterable[object]]) -> list[str]:
-    """The rows of the table, and how many tests they name."""
-    sightings, rows = seen(), list[tuple[object, ...]]()
+def counted(marks: Mapping[str, Iterable[object]]) -> str:
+    """The sentence on how many tests the rows name."""
+    rest, every = unguarded(marks), functions(marks)
+    named = f"{len(every) - len(rest)} of the {len(every)}" if rest else f"All {len(every)}"
+    return f"{named} tests of faults are among them, each counted once for all its parameters; {len(entries())} guards in all."
+
+
+def rows() -> Iterator[tuple[object, ...]]:
+    """The cells of each row: fault, guard, the tests that fall without it, the day on which the last of them was seen to."""
+    sightings = seen()
     for name, entry in entries().items():
         place = f"`{entry['file'].removeprefix('plugins/module_utils/_engine/')}`"
         days = sightings.get(name, {})
         last = min(days.values()) if set(days) >= set(entry["falls"]) else "not yet"
-        rows.append((entry["fault"], f"{entry['guard']} ({place})", "<br>".join(f"`{test}`" for test in entry["falls"]), last))
-    rest, every = unguarded(marks), functions(marks)
-    named = f"{len(every) - len(rest)} of the {len(every)}" if rest else f"All {len(every)}"
-    counted = f"{named} tests of faults are among them, each counted once for all its parameters; {len(entries())} guards in all."
-    return [INTRO, counted, "", *_table(rows)]
-
-
-def _table(rows: list[tuple[object, ...]]) -> list[str]:
-    heads = [("fault", "guard", "tests that fall without it", "last seen"), ("---",) * 4]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |" for cells in [*heads, *rows]]
+        yield entry["fault"], f"{entry['guard']} ({place})", "<br>".join(f"`{test}`" for test in entry["falls"]), last

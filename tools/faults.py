@@ -192,7 +192,8 @@ def page(marks: Marks) -> str:
     lines += ["## The tests of each fault", ""]
     for family in families():
         lines += listing(family, tests)
-    lines += [*killed(), *fault_guards.lines(marks)]
+    guards = table("fault,guard,tests that fall without it,last seen", [row(cells) for cells in fault_guards.rows()])
+    lines += [*killed(), fault_guards.INTRO, fault_guards.counted(marks), "", *guards]
     return "\n".join(lines).rstrip() + "\n"
 
 

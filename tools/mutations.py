@@ -1,7 +1,6 @@
 """Takes guards away, one at a time, in a copy of the checkout, and expects the tests that stand for each to fall.
 
 Usage: mutations.py [-n] [NAME ...]     all of tests/faults/mutations.yml, or only these; with -n only tests never seen to fall
-       mutations.py -w [NAME ...]       without each guard runs the tests of its fault that none stands for yet, and names those that fall
 A test must pass in the copy before its guard is taken away. What was seen is noted in tests/faults/mutations-seen.json.
 """
 from __future__ import annotations
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import fault_guards
-import faults
 from common import ROOT, scratch
 
 # Seconds for one test without its guard: some then wait for what never comes.
@@ -37,22 +35,22 @@ def copy_to(folder: Path) -> Path:
     return target
 
 
-def pytest_in(copy: Path, arguments: list[str], patience: float) -> tuple[int | None, str]:
-    """Runs pytest in the copy; returns its exit code, None where it took too long, and what it printed."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "ANSIBLE"))}
-    env.setdefault("LETTA_LAB_CACHE", str(ROOT / ".lab"))
-    argv = [sys.executable, "-m", "pytest", "-q", *arguments]
+def run_alone(copy: Path, test: str) -> tuple[int | None, str]:
+    """Runs one test in the copy; returns pytest's exit code, None where it took too long, and what was printed."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "ANSIBLE", "LETTA"))}
+    env["LETTA_LAB_CACHE"] = os.environ.get("LETTA_LAB_CACHE", str(ROOT / ".lab"))
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", test]
     started = subprocess.Popen(argv, cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     try:
-        said, _none = started.communicate(timeout=patience)
+        said, _none = started.communicate(timeout=PATIENCE)
         return started.returncode, said
     except subprocess.TimeoutExpired:
         # Interrupted first, so that the servers of its fixtures are stopped.
         os.killpg(started.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.communicate(timeout=60)
-        return None, "it took more than %d s" % patience
+        return None, f"it took more than {PATIENCE} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
@@ -60,7 +58,7 @@ def pytest_in(copy: Path, arguments: list[str], patience: float) -> tuple[int | 
 
 def outcome(copy: Path, test: str) -> str:
     """``passed`` or ``fell``, or what else became of a test in the copy."""
-    code, said = pytest_in(copy, ["-x", test], PATIENCE)
+    code, said = run_alone(copy, test)
     last = (said.strip().splitlines() or ["nothing"])[-1]
     if code == 0 and " passed" in last:
         return "passed"
@@ -104,25 +102,10 @@ def fell(copy: Path, name: str, entry: dict[str, Any], tests: list[str], sound: 
     return found
 
 
-def widely(copy: Path, names: list[str], known: fault_guards.Entries) -> None:
-    """Prints which tests of a guard's fault that no guard stands for yet fall without it. Nothing is noted: put them under ``falls``."""
-    marks = faults.collect()
-    rest = set(fault_guards.unguarded(marks))
-    for name in names:
-        number = known[name]["fault"]
-        tests = {node.split("[")[0] for node, shown in marks.items() if number in [found for found, _cases in shown]}
-        if not (tests := tests & rest):
-            continue
-        with without(copy, known[name]):
-            _code, said = pytest_in(copy, ["-rfE", "--tb=no", "-n", "2", "--dist", "loadfile", *sorted(tests)], 5 * PATIENCE)
-        failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", said, re.MULTILINE)))
-        print(f"{name}: without it of {len(tests)} fell {len(failed)}", *failed, sep="\n    - ", flush=True)
-
-
 def main() -> int:
     """Tries what was asked for and notes what was seen."""
     known, sightings = fault_guards.entries(), fault_guards.seen()
-    names = [name for name in sys.argv[1:] if name not in ("-n", "-w")]
+    names = [name for name in sys.argv[1:] if name != "-n"]
     if unknown := set(names) - set(known):
         print(f"No such guard: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
@@ -131,9 +114,6 @@ def main() -> int:
     failed, sound = [], set[str]()
     with scratch() as folder:
         copy = copy_to(folder)
-        if "-w" in sys.argv:
-            widely(copy, names or list(known), known)
-            return 0
         for name in names or known:
             old = sightings.get(name, {}) if "-n" in sys.argv else {}
             tests = [test for test in known[name]["falls"] if test not in old]

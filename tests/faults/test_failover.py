@@ -9,17 +9,15 @@ from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup 
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.errors import RecoveryError
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial import ending
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.partial.carry_out import carry_out
-from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres import copying
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore import endings
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.restore.journal import Journal
 from tests.faults import engine_kit
-from tests.faults.test_restarts import is_told, restore
+from tests.faults.kills.parts import AGENT
+from tests.faults.test_restarts import during_the_load, ends_well, is_told, restore
 from tests.integration.partial_engine_kit import Part
 from tests.integration.restore_kit import PASSWORD, World, add_writes, content, fill, install_schema, make_admin
 from tests.lab.postgres import EmbeddedPostgres
 from tests.lab.standby import Standby
-
-AGENT = "agent-00000000-0000-4000-8000-000000000001"
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault(21, "failover")]
 
@@ -55,33 +53,22 @@ def standby(primary, world, tmp_path):
     server.destroy()
 
 
-def ends_well(world):
-    restore(world)
-    assert content(world.fingerprint()) == world.saved
-    assert world.leftovers(world.kept_names()) == []
-
-
 def test_a_failover_during_the_load_ends_the_run_without_blame_for_the_set_and_the_next_run_ends_well(world, standby, monkeypatch):
-    old, copy_in = world.fingerprint(), copying.copy_in
+    old = world.fingerprint()
 
-    def copied(conn, table, columns, read, stopped, options=""):
-        def taken(size):
-            part = read(size)
-            if world.pg is not standby:
-                standby.take_over()
-                world.pg = standby
-            return part
+    def fail_over():
+        if world.pg is not standby:
+            standby.take_over()
+            world.pg = standby
 
-        return copy_in(conn, table, columns, taken, stopped, options)
-
-    monkeypatch.setattr(copying, "copy_in", copied)
+    during_the_load(monkeypatch, fail_over)
     with pytest.raises(RecoveryError) as caught:
         restore(world)
     assert world.pg is standby
     is_told(caught.value, world)
     monkeypatch.undo()
     assert world.fingerprint() == old
-    ends_well(world)
+    ends_well(world, world.saved)
 
 
 @pytest.mark.parametrize("arrived", [True, False], ids=["that_arrived", "that_was_lost_with_the_primary"])
@@ -111,7 +98,7 @@ def test_a_failover_after_the_exchange_is_noticed_before_the_run_is_called_a_suc
         assert ending["failure_class"] == "swap_rolled_back"
         assert "is proven and kept: the next run starts at the cutover" in ending["now"]
         assert world.fingerprint() == old
-        ends_well(world)
+        ends_well(world, world.saved)
     assert content(world.fingerprint()) == world.saved
     assert world.leftovers(world.kept_names()) == []
 

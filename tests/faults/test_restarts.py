@@ -48,6 +48,21 @@ def is_told(error, world):
     assert error.now.startswith("live database untouched")
 
 
+def during_the_load(monkeypatch, happen):
+    """Have something happen, each time rows have been handed to PostgreSQL."""
+    copy_in = copying.copy_in
+
+    def copied(conn, table, columns, read, stopped, options=""):
+        def taken(size):
+            part = read(size)
+            happen()
+            return part
+
+        return copy_in(conn, table, columns, taken, stopped, options)
+
+    monkeypatch.setattr(copying, "copy_in", copied)
+
+
 def ends_well(world, saved):
     restore(world)
     assert content(world.fingerprint()) == saved
@@ -65,17 +80,8 @@ def saved(make_world, shape_set):
 def test_postgresql_restarted_during_the_load_ends_the_run_without_blame_for_the_set_and_the_next_run_ends_well(
     world, saved, restart, monkeypatch
 ):
-    old, copy_in = world.fingerprint(), copying.copy_in
-
-    def copied(conn, table, columns, read, stopped, options=""):
-        def taken(size):
-            part = read(size)
-            restart()
-            return part
-
-        return copy_in(conn, table, columns, taken, stopped, options)
-
-    monkeypatch.setattr(copying, "copy_in", copied)
+    old = world.fingerprint()
+    during_the_load(monkeypatch, restart)
     with pytest.raises(RecoveryError) as caught:
         restore(world)
     assert restart.done

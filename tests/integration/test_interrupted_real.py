@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.backup import take
 from ansible_collections.letta_ops.recovery.plugins.module_utils._engine.postgres.connection import query
 from tests.integration.restore_kit import World
-from tests.integration.test_real_letta import digests_of_agents, messages_of
+from tests.integration.test_real_letta import digests_of_agents, messages_of, open_runs
 from tests.lab import places
 from tests.lab.fixtures import LETTA_PASSWORD
 from tests.lab.letta import ApiError, LettaServer
@@ -162,8 +162,7 @@ def test_new_work_of_an_interrupted_agent_can_be_cancelled(restored, name):
     path = "/v1/agents/%s/messages/" % restored.agents[name]
     run = restored.letta.api("POST", path + "async", {"messages": [{"role": "user", "content": "Take your time [[slow:15]]"}]})
     time.sleep(0.5)
-    statement = "SELECT id FROM runs WHERE agent_id = %s AND status IN ('created', 'running')"
-    assert query(restored.server, statement, (restored.agents[name],)) == [(run["id"],)], "nothing of before counts as its work"
+    assert open_runs(restored.server, restored.agents[name]) == [(run["id"],)], "nothing of before counts as its work"
     assert restored.letta.api("POST", path + "cancel", {"run_ids": [run["id"]]}) == {run["id"]: "cancelled"}
 
 

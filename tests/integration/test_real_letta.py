@@ -104,6 +104,11 @@ def digests_of_agents(server):
     return agents.agent_digests(digest_database(server, groups=groups), groups, names, links)
 
 
+def open_runs(server, agent):
+    """Return the ids of an agent's runs that somebody is to work at, as rows."""
+    return query(server, "SELECT id FROM runs WHERE agent_id = %s AND status IN ('created', 'running')", (agent,))
+
+
 def messages_of(server, agent):
     rows = query(server, "SELECT role, sequence_id, content::text FROM messages WHERE agent_id = %s ORDER BY sequence_id", (agent,))
     return [(role, number, text) for role, number, text in rows]
@@ -149,8 +154,7 @@ def test_agents_without_interrupted_work_are_what_they_were_byte_for_byte(restor
 def test_a_new_message_is_answered_and_persisted_after_all_old_ones(on_restored, facts, name):
     agent = facts["made"]["agents"][name]
     before = messages_of(on_restored.server, agent)
-    statement = "SELECT id FROM runs WHERE agent_id = %s AND status IN ('created', 'running')"
-    assert query(on_restored.server, statement, (agent,)) == [], "nothing of before counts as its work"
+    assert open_runs(on_restored.server, agent) == [], "nothing of before counts as its work"
     answer = on_restored.say(agent, "Are you back? %s" % NASTY["quotes"])
     assert answer["stop_reason"]["stop_reason"] == "end_turn"
     after = messages_of(on_restored.server, agent)

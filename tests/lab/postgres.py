@@ -190,21 +190,31 @@ class EmbeddedPostgres:
         beside = self.home / "data.new"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(mode=0o700)
-        password_input = self.home / "initdb.password"
-        places.secret_file(password_input, password)
-        for path in (beside, password_input):
-            os.chown(path, *places.server_ids())
-        argv = [str(self._server_bin_dir / "initdb"), "-D", str(beside), "-U", self.superuser, "--pwfile", str(password_input)]
-        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
-        argv += [] if self._fsync else ["--no-sync"]
-        done = subprocess.run(
-            argv, check=False, capture_output=True, text=True, cwd=self.home, timeout=120, **places.popen_as_server_user()
-        )
-        password_input.unlink()
-        if done.returncode:
-            raise RuntimeError("initdb failed: %s" % (done.stderr or done.stdout)[-2000:])
+        os.chown(beside, *places.server_ids())
+        self._fill(beside, password)
         places.secret_file(self._password_file, password)
         beside.rename(self.data_dir)
+
+    def _fill(self, folder, password):
+        """Make the cluster's files in an empty folder of the server user's."""
+        password_input = self.home / "initdb.password"
+        places.secret_file(password_input, password)
+        os.chown(password_input, *places.server_ids())
+        argv = [str(self._server_bin_dir / "initdb"), "-D", str(folder), "-U", self.superuser, "--pwfile", str(password_input)]
+        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"]
+        argv += [] if self._fsync else ["--no-sync"]
+        try:
+            self._run(argv)
+        finally:
+            password_input.unlink()
+
+    def _run(self, argv, **variables):
+        """Run a program as the server user. :raises RuntimeError: when it fails."""
+        started = places.popen_as_server_user()
+        env = {**started.pop("env", os.environ), **variables}
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=self.home, env=env, timeout=120, **started)
+        if done.returncode:
+            raise RuntimeError("%s failed: %s" % (Path(argv[0]).name, (done.stderr or done.stdout)[-2000:]))
 
     def _launch(self, timeout):
         deadline = time.monotonic() + timeout

@@ -1,10 +1,7 @@
 """A streaming standby of an :class:`.postgres.EmbeddedPostgres`, and the failover to it: the same address, another server behind it."""
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
 
 from . import places
 from .postgres import EmbeddedPostgres
@@ -20,22 +17,10 @@ class Standby(EmbeddedPostgres):
         super().__init__(base_dir, superuser_password=primary.superuser_password, fsync=False, **options)
         self._primary = primary
 
-    def _initialise(self):
-        if self.data_dir.exists():
-            return
-        places.secret_file(self._password_file, self._wanted_password)
-        beside = self.home / "data.new"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(mode=0o700)
-        os.chown(beside, *places.server_ids())
-        argv = [str(self._server_bin_dir / "pg_basebackup"), "-D", str(beside), "-R", "--checkpoint=fast", "--no-sync"]
+    def _fill(self, folder, password):
+        argv = [str(self._server_bin_dir / "pg_basebackup"), "-D", str(folder), "-R", "--checkpoint=fast", "--no-sync"]
         argv += ["-h", places.LOOPBACK, "-p", str(self._primary.port), "-U", self.superuser]
-        started = places.popen_as_server_user()
-        env = dict(started.pop("env", os.environ), PGPASSWORD=self._wanted_password)
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=self.home, env=env, timeout=120, **started)
-        if done.returncode:
-            raise RuntimeError("pg_basebackup failed: %s" % done.stderr[-2000:])
-        beside.rename(self.data_dir)
+        self._run(argv, PGPASSWORD=password)
 
     def follow(self, timeout=30):
         """Wait until everything that the primary has written is here too."""

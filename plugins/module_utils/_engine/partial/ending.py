@@ -141,7 +141,7 @@ def check_live(server, journal):
         if entry and _taken_over(cursor, entry):
             raise RecoveryError(
                 "manual_help_needed",
-                "a standby of PostgreSQL has taken over since the rows were committed, and may not have received them",
+                "a standby of PostgreSQL has taken over since the rows were written, and may not have received them",
                 now=_NOT_KNOWN,
                 next_step="run the same command again: it compares every row with the set, and writes what is missing",
             )  # fmt: skip

@@ -94,20 +94,16 @@ def oid_of(server, name):
         return sidedb.database_oid(cursor, name)
 
 
-def check_live(server, name, oid, kept):
-    """Compare the live database with the one that an exchange of this run made live.
+def exchange_is_gone(name, now):
+    """Return the error of a run whose exchange PostgreSQL does not know of any more, ``swap_rolled_back``.
 
-    :param oid: of that one. :param kept: sentence on what is true when it is not.
-    :raises RecoveryError: ``swap_rolled_back`` when it is another one: a standby that took over had not received the exchange.
+    :param name: of the live database. :param now: sentence on which database it is.
     """
-    found = oid_of(server, name)
-    if found == oid:
-        return
-    raise RecoveryError(
+    return RecoveryError(
         "swap_rolled_back",
-        "%s is %s: the exchange of this run is gone from PostgreSQL, as after a failover to a standby that had not received it"
-        % (name, "not there" if found is None else "another database than the one that this run made live (oid %d, not %d)" % (found, oid)),
-        now=kept,
+        "%s is not the database that this run made live: its exchange is gone from PostgreSQL, as after a failover to a standby that had"
+        " not received it" % name,
+        now=now,
         next_step="see that the new primary is the one to keep, then run the same command again",
     )
 

@@ -71,8 +71,8 @@ def finish(server, root, journal, phases):
             "now": now,
             "next_step": "ansible-playbook playbooks/restore-full.yml --tags cutover,verify",
         }
-    if data.get("side"):
-        cutover.check_live(server, data["names"]["live"], data["side"]["oid"], "the live database is the one of before the restore")
+    if recovery.assess_run(server, journal) != recovery.SWAPPED:
+        raise cutover.exchange_is_gone(data["names"]["live"], "the live database is the one of before the restore")
     sleeptime.resume(server.database(data["names"]["live"]), journal)
     earlier, later = clock.clocks(server)
     until = later + data["keep_previous_seconds"]

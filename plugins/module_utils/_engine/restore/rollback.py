@@ -158,8 +158,8 @@ def finish(server, root, journal):
     :returns: {"status", "downtime_seconds", "undo", "phases"}.
     :raises RecoveryError: ``swap_rolled_back`` when PostgreSQL does not know of the exchange any more.
     """
-    names, previous = journal.data["names"], journal.data.get("previous") or {}
-    cutover.check_live(server, names["live"], previous.get("oid"), "the live database is the restored one")
+    if not recovery.went_back(server, journal):
+        raise cutover.exchange_is_gone(journal.data["names"]["live"], "the live database is the restored one")
     recovery.finish_rollback(journal)
     lock.release(os.path.join(root, RUNS), journal.data["target"], journal.run_id)
     start = journal.entry("rollback.exchange") or {}
