@@ -16,7 +16,7 @@ def undo(choice):
     if choice == "durable":
         load.SESSION_SETTINGS["synchronous_commit"] = "on"
     elif choice == "memory":
-        load.SESSION_SETTINGS["maintenance_work_mem"] = "64MB"  # PostgreSQL's own default
+        building.SORT_MEMORY = "64MB"  # PostgreSQL's own default
     elif choice == "helpers":
         load.session_settings = lambda jobs, cores=None: dict(load.SESSION_SETTINGS)  # whatever the server allows
     elif choice == "pg_restore":

@@ -50,7 +50,7 @@ RATIOS = {
     "backup_to_gzip": ("Backup ÷ `pg_dump -Fd -j` with gzip", "backup", "pg_dump.gzip", "≤ 0.30"),
     "backup_cpu_to_zstd_cpu": ("Backup ÷ `pg_dump -Fd -j` with zstd, processor seconds", "backup.cpu", "pg_dump.zstd.cpu", None),
     "durable_to_stage": ("Commits that wait for the disk ÷ as it is", "stage.durable", "stage", None),
-    "memory_to_stage": ("`maintenance_work_mem=64MB` ÷ as it is", "stage.memory", "stage", None),
+    "memory_to_stage": ("Indexes sorted in 64 MB ÷ as it is", "stage.memory", "stage", None),
     "helpers_to_stage": ("Helpers for index builds ÷ as it is", "stage.helpers", "stage", None),
     "pg_restore_to_stage": ("Keys, indexes and foreign keys by `pg_restore -j` ÷ as it is", "stage.pg_restore", "stage", None),
     "one_connection_to_stage": ("Each table of text by one connection ÷ as it is", "stage.one_connection", "stage", None),
@@ -132,7 +132,7 @@ LOAD = (
 CHOICES = (
     ("stage", "Stage as it is: side database, load, analyse, proof"),
     ("stage.durable", "· commits wait for the disk (`synchronous_commit=on`)"),
-    ("stage.memory", "· `maintenance_work_mem=64MB`, PostgreSQL's default, instead of 256"),
+    ("stage.memory", "· indexes sorted in 64 MB of memory, PostgreSQL's default, instead of 4"),
     ("stage.helpers", "· helpers for index builds beside a job per core"),
     ("stage.pg_restore", "· keys, indexes and foreign keys by `pg_restore -j`"),
     ("stage.one_connection", "· each table of text by one connection"),

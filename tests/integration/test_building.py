@@ -119,6 +119,36 @@ def test_a_row_without_the_one_it_refers_to_ends_the_load_and_is_named(pg, make_
     assert failure.value.failure_class == "load_failed"
 
 
+# Who builds an index with this is told what its session has.
+TELLS = """
+create function memory(i int) returns int language plpgsql immutable as $$ begin
+  if current_setting('application_name') = 'letta_ops load' then
+    raise exception 'memory: %, limit: %', current_setting('maintenance_work_mem'), current_setting('temp_file_limit');
+  end if; return i; end $$;
+create table t (i int); insert into t values (1);
+"""
+
+
+@pytest.mark.parametrize(("using", "limit", "memory"), [("btree", "-1", "4MB"), ("btree", "1GB", "256MB"), ("hash", "-1", "256MB")])
+def test_a_sort_for_an_index_gets_what_the_cache_holds_unless_its_files_are_limited(
+    pg, make_database, dumped, tools, using, limit, memory
+):
+    archive = dumped(TELLS + "create index on t using %s (memory(i))" % using)
+    query(pg.server(), "alter role %s set temp_file_limit = '%s'" % (pg.superuser, limit))
+    try:
+        with pytest.raises(RecoveryError, match="memory: %s, limit: %s" % (memory, limit)):
+            loaded(pg, make_database, archive, tools)
+    finally:
+        query(pg.server(), "alter role %s reset temp_file_limit" % pg.superuser)
+
+
+def test_helpers_of_an_index_build_get_the_memory_that_they_share(pg, make_database, dumped, tools, monkeypatch):
+    monkeypatch.setattr(load.os, "cpu_count", lambda: 16)
+    archive = dumped(TELLS + "create index on t (memory(i))")
+    with pytest.raises(RecoveryError, match="memory: 256MB"):
+        loaded(pg, make_database, archive, tools)
+
+
 def test_one_that_fails_ends_those_that_run_at_once_and_leaves_no_session(pg, make_database, dumped, tools, monkeypatch):
     monkeypatch.setattr(load, "OWN", 1 << 10)
     archive = dumped("create table big (i int, t text); insert into big select i, repeat('x', 40) || i from generate_series(1, 300000) i")

@@ -26,9 +26,20 @@ from .sidedb import first_line
 LINKS = "foreign keys"
 # What pg_restore sets before it sends a definition.
 DEFINING = {"standard_conforming_strings": "on", "check_function_bodies": "off", "xmloption": "content", "row_security": "off"}
+# Texts are compared where they lie, not where they are sorted: sorts that fit the processor's cache, merged in the end, are much quicker
+# than one that fits only the memory. 13 indexes of 1.26 million messages and their steps (2.1 GB): 34 s with 256 MB, 28 s with 64 MB,
+# PostgreSQL's default, 19 s with 4 or 8 MB; two at a time on 0.5 GB: 9.5 s with 64 MB, 7.9 s with 8 MB, 6.5 s with 1 to 4 MB; 10 million
+# ids: 36 s, 32 s, 25 s with 4 MB (PostgreSQL 18.6, AMD EPYC with 1 MB of cache for a core).
+SORT_MEMORY = "4MB"
+# Merging needs temporary files; a server that limits these keeps its sorts in memory.
+_SET_MEMORY = """
+    select pg_catalog.set_config('maintenance_work_mem',
+        case when pg_catalog.current_setting('temp_file_limit') = '-1' then %(sorting)s else %(usual)s end, false)
+"""
 _NAME = r'(?:"(?:[^"]|"")*"|[^\s"])+'
 _KEY = re.compile(r"ALTER TABLE ONLY %s\s+ADD CONSTRAINT %s (?:PRIMARY KEY|UNIQUE|EXCLUDE)\b" % (_NAME, _NAME))
 _INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX %s ON (?!ONLY )%s USING " % (_NAME, _NAME))
+_SORTED = re.compile(r"(?:%s|%s)" % (_KEY.pattern.replace("|EXCLUDE", ""), _INDEX.pattern + "btree"))
 _LINK = re.compile(r"(ALTER TABLE ONLY (%s))\s+ADD CONSTRAINT (%s) FOREIGN KEY [^;]*\)[^;)]*;" % (_NAME, _NAME))
 _UNCHECKED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")
 
@@ -43,7 +54,8 @@ class Building:
     """
 
     def __init__(self, target, owner, archive, settings, sizes, jobs=1):
-        self._sessions = _Sessions(partial(copying.session, target, owner, dict(settings, **DEFINING), archive.encoding()), target.dbname)
+        opening = partial(copying.session, target, owner, dict(settings, **DEFINING), archive.encoding())
+        self._sessions = _Sessions(opening, target.dbname, _memory(settings))
         self._sizes, self._jobs = sizes, jobs
         self.numbers = set()
         self._keys, self._indexes, self._links = defaultdict(list), defaultdict(list), defaultdict(list)
@@ -108,8 +120,9 @@ class Building:
 class _Sessions:
     """Connections that are kept for the next statement: opening one costs as much as a small index."""
 
-    def __init__(self, opening, dbname):
+    def __init__(self, opening, dbname, memory):
         self._opening, self._dbname, self._free, self._opened = opening, dbname, [], ExitStack()
+        self._memory = memory
 
     def send(self, texts, stopped):
         """Send statements, one after the other, until done or ``stopped``.
@@ -123,6 +136,7 @@ class _Sessions:
                 if stopped.is_set():
                     raise Stopped
                 try:
+                    cursor.execute(_SET_MEMORY, self._memory[bool(_SORTED.match(text))])
                     cursor.execute(text)
                 except psycopg2.Error as exc:
                     if stopped.is_set():
@@ -142,6 +156,13 @@ class _Sessions:
     def _failed(self, text, exc):
         said = "%s refused what the archive defines: %s (%s)" % (self._dbname, first_line(exc), " ".join(text.split())[:200])
         return lost("database %s" % self._dbname, exc) or load_failed(said, exc)
+
+
+def _memory(settings):
+    """Return what :data:`_SET_MEMORY` takes, by whether a statement sorts. Helpers share an index build's memory, and want 32 MB each."""
+    usual = settings.get("maintenance_work_mem", "64MB")
+    alone = settings.get("max_parallel_maintenance_workers", "0") == "0"
+    return {True: {"sorting": SORT_MEMORY if alone else usual, "usual": usual}, False: {"sorting": usual, "usual": usual}}
 
 
 def _is_plain(archive):
