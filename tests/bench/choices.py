@@ -1,11 +1,13 @@
 """What each choice of how we load and dump is worth: the same work with that one choice undone, in turn with the work as it is."""
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from tests.bench import effort
 from tests.bench.lines import CPU
 
 # figure: what :func:`undo` undoes
-STAGES = ("durable", "memory", "helpers", "pg_restore", "one_connection", "digests_first", "digests_after", "statistics")
+STAGES = ("durable", "memory", "autovacuum", "helpers", "pg_restore", "one_connection", "digests_first", "digests_after", "statistics")
 DUMPS = {"backup.level_1": {"compression": "zstd:1"}, "backup.level_3": {"compression": "zstd:3"}, "backup.text": {"vectors": "text"}}
 
 
@@ -17,6 +19,8 @@ def undo(choice):
         load.SESSION_SETTINGS["synchronous_commit"] = "on"
     elif choice == "memory":
         building.SORT_MEMORY = "64MB"  # PostgreSQL's own default
+    elif choice == "autovacuum":
+        load.undisturbed = lambda *_args: nullcontext()
     elif choice == "helpers":
         load.session_settings = lambda jobs, cores=None: dict(load.SESSION_SETTINGS)  # whatever the server allows
     elif choice == "pg_restore":

@@ -35,6 +35,8 @@ create index placed on big (parent) with (fillfactor = 70); alter table big clus
 create index told on big ((i + 1), (i + 2)); alter index told alter column 2 set statistics 77;
 create table by_index (t text not null); create unique index only_index on by_index (t);
 alter table by_index replica identity using index only_index;
+create table left_alone (t text) with (autovacuum_enabled = off, fillfactor = 60, toast.autovacuum_enabled = on);
+insert into left_alone select md5(i::text) from generate_series(1, 2000) i;
 create table refers (t text references by_index (t)); comment on index only_index is 'a; comment';
 """
 CATALOG = (
@@ -44,6 +46,8 @@ CATALOG = (
     " from pg_index where indrelid >= 16384 and indrelid::regclass::text not like 'pg_toast%' order by 1",
     "select conrelid::regclass::text, count(*) from pg_trigger t join pg_constraint c on c.oid = t.tgconstraint group by 1 order by 1",
     "select attrelid::regclass::text, attnum, attstattarget from pg_attribute where attrelid >= 16384 and attstattarget >= 0 order by 1, 2",
+    "select c.relname, c.reloptions, t.reloptions from pg_class c"
+    " join pg_class t on t.oid = c.reltoastrelid where c.oid >= 16384 order by 1",
     "select objoid::regclass::text, description from pg_description where objoid >= 16384 and classoid = 'pg_class'::regclass order by 1",
 )
 
@@ -119,34 +123,48 @@ def test_a_row_without_the_one_it_refers_to_ends_the_load_and_is_named(pg, make_
     assert failure.value.failure_class == "load_failed"
 
 
-# Who builds an index with this is told what its session has.
+# Who builds an index with this is told what its session has, and what is set for the table.
 TELLS = """
-create function memory(i int) returns int language plpgsql immutable as $$ begin
+create function told(i int) returns int language plpgsql immutable as $$ begin
   if current_setting('application_name') = 'letta_ops load' then
-    raise exception 'memory: %, limit: %', current_setting('maintenance_work_mem'), current_setting('temp_file_limit');
+    raise exception 'memory: %, limit: %, index only: %, table: %, toast: %', current_setting('maintenance_work_mem'),
+      current_setting('temp_file_limit'), current_setting('enable_indexonlyscan'), (select reloptions from pg_class where relname = 't'),
+      (select x.reloptions from pg_class c join pg_class x on x.oid = c.reltoastrelid where c.relname = 't');
   end if; return i; end $$;
-create table t (i int); insert into t values (1);
+create table t (i int, x text); insert into t values (1, repeat('x', 100));
 """
 
 
+@pytest.fixture
+def told(pg, make_database, dumped, tools, monkeypatch):
+    """Return a function that loads :data:`TELLS` with an index of this kind and returns what was told."""
+    monkeypatch.setattr(load, "OWN", 1)
+
+    def tell(using="btree"):
+        archive = dumped(TELLS + "create index on t using %s (told(i))" % using)
+        with pytest.raises(RecoveryError, match="memory: ") as failure:
+            loaded(pg, make_database, archive, tools)
+        return str(failure.value)
+
+    return tell
+
+
 @pytest.mark.parametrize(("using", "limit", "memory"), [("btree", "-1", "4MB"), ("btree", "1GB", "256MB"), ("hash", "-1", "256MB")])
-def test_a_sort_for_an_index_gets_what_the_cache_holds_unless_its_files_are_limited(
-    pg, make_database, dumped, tools, using, limit, memory
-):
-    archive = dumped(TELLS + "create index on t using %s (memory(i))" % using)
+def test_a_sort_for_an_index_gets_what_the_cache_holds_unless_its_files_are_limited(pg, told, using, limit, memory):
     query(pg.server(), "alter role %s set temp_file_limit = '%s'" % (pg.superuser, limit))
     try:
-        with pytest.raises(RecoveryError, match="memory: %s, limit: %s" % (memory, limit)):
-            loaded(pg, make_database, archive, tools)
+        assert "memory: %s, limit: %s," % (memory, limit) in told(using)
     finally:
         query(pg.server(), "alter role %s reset temp_file_limit" % pg.superuser)
 
 
-def test_helpers_of_an_index_build_get_the_memory_that_they_share(pg, make_database, dumped, tools, monkeypatch):
+def test_helpers_of_an_index_build_get_the_memory_that_they_share(told, monkeypatch):
     monkeypatch.setattr(load.os, "cpu_count", lambda: 16)
-    archive = dumped(TELLS + "create index on t (memory(i))")
-    with pytest.raises(RecoveryError, match="memory: 256MB"):
-        loaded(pg, make_database, archive, tools)
+    assert "memory: 256MB" in told()
+
+
+def test_autovacuum_stays_away_and_no_page_is_taken_for_visible_to_all_while_a_table_is_loaded(told):
+    assert "index only: off, table: {autovacuum_enabled=off}, toast: {autovacuum_enabled=off}" in told()
 
 
 def test_one_that_fails_ends_those_that_run_at_once_and_leaves_no_session(pg, make_database, dumped, tools, monkeypatch):

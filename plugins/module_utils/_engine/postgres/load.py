@@ -20,6 +20,7 @@ from .connection import session_options as as_options
 from .listing import use_list
 from .process import ToolFailed, run_tool, running_tool
 from .refused import load_failed
+from .undisturbed import undisturbed
 
 # Made beforehand by sidedb: the extension needs more rights than the owner may have, and its
 # comment and the schema's belong to whoever made them. The database's own is set by sidedb too.
@@ -154,10 +155,9 @@ class Restoring:
             made.append(schedule.Task(0, partial(self._work, left, "post-data", self._jobs), "left", every, schedule.DEFINITIONS))
         made += planner.analysis(self._target, session_settings(self._jobs), self._jobs, (*every, "left"), self._analysed)
         made += digesting.tasks((*known.values(), "rows", *keys)) if digesting else []
-        try:
+        session = partial(copying.session, self._target, self._owner, session_settings(self._jobs), self._archive.encoding())
+        with closing(building), undisturbed(session, sorted(known)):
             schedule.run(data + made, self._jobs)
-        finally:
-            building.close()
 
     def _least(self, entry):
         """From how many bytes on a table's rows are a task of their own."""
